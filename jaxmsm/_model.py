@@ -1,0 +1,110 @@
+"""The shapes in which physics enters: an energy, a rate, an update; and the loads that a coarser world imposes."""
+
+import abc
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+from jaxtyping import Array, Bool, Float
+
+from ._typing import Tree
+
+
+class AbstractEnergy(eqx.Module):
+    """An energy of the fine unknowns under a load; its minimizer in `fine` is the relaxed scale."""
+
+    @abc.abstractmethod
+    def __call__(self, fine: Tree, load: Tree) -> Float[Array, ""]:
+        """The energy, a scalar."""
+
+    def observe(self, fine: Tree, load: Tree) -> Tree:
+        """What is answered at equilibrium: by the envelope theorem, the energy's slope in the load."""
+        diff, static = eqx.partition(load, eqx.is_inexact_array)
+        return jax.grad(lambda x: self(fine, eqx.combine(x, static)))(diff)
+
+
+class AbstractRate(eqx.Module):
+    """A rate of change of the fine unknowns, `d fine / dt`."""
+
+    @abc.abstractmethod
+    def __call__(self, t: Float[Array, ""], fine: Tree, load: Tree) -> Tree:
+        """The rate, a tree like `fine`."""
+
+    def observe(self, fine: Tree, load: Tree) -> Tree:
+        """What is answered: the fine unknowns themselves unless a subclass says otherwise."""
+        del load
+        return fine
+
+
+class AbstractUpdate(eqx.Module):
+    """The next fine unknowns from the past ones: history without a potential, or a jump."""
+
+    @abc.abstractmethod
+    def __call__(self, fine: Tree, load: Tree, past: Tree) -> Tree:
+        """The next fine unknowns; `fine` is where an implicit update may start."""
+
+    def observe(self, fine: Tree, load: Tree) -> Tree:
+        """What is answered: the fine unknowns themselves unless a subclass says otherwise."""
+        del load
+        return fine
+
+
+class Energy(AbstractEnergy):
+    """A plain function `fn(fine, load) -> scalar` as an energy."""
+
+    fn: Callable[[Any, Any], Any]
+    answer: Callable[[Any, Any], Any] | None = None
+
+    def __call__(self, fine, load):
+        return self.fn(fine, load)
+
+    def observe(self, fine, load):
+        return AbstractEnergy.observe(self, fine, load) if self.answer is None else self.answer(fine, load)
+
+
+class Rate(AbstractRate):
+    """A plain function `fn(t, fine, load) -> d fine / dt` as a rate."""
+
+    fn: Callable[[Any, Any, Any], Any]
+    answer: Callable[[Any, Any], Any] | None = None
+
+    def __call__(self, t, fine, load):
+        return self.fn(t, fine, load)
+
+    def observe(self, fine, load):
+        return fine if self.answer is None else self.answer(fine, load)
+
+
+class Update(AbstractUpdate):
+    """A plain function `fn(fine, load, past) -> fine` as an update."""
+
+    fn: Callable[[Any, Any, Any], Any]
+    answer: Callable[[Any, Any], Any] | None = None
+
+    def __call__(self, fine, load, past):
+        return self.fn(fine, load, past)
+
+    def observe(self, fine, load):
+        return fine if self.answer is None else self.answer(fine, load)
+
+
+class Mixed(eqx.Module):
+    """A mean deformation in some components and the complementary mean stress in the others.
+
+    `mask` is True where the deformation gradient `F` is imposed and False where the first Piola stress `P` is. Where both
+    `F[i, j]` and `F[j, i]` are free, their difference (the rotation) is fixed at the one in `F`, and the sum of the two
+    stresses is imposed; this holds at small and at finite strain.
+    """
+
+    F: Float[Array, "d d"]
+    P: Float[Array, "d d"]
+    mask: Bool[Array, "d d"]
+
+
+class Span(eqx.Module):
+    """A span of time with a drive, for what lives in time: from `t0` to `t1` under `drive` (any load)."""
+
+    t0: Float[Array, ""]
+    t1: Float[Array, ""]
+    drive: Tree = None

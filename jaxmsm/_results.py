@@ -1,0 +1,59 @@
+"""How a scale's work went: one code per batch member, never an exception."""
+
+import diffrax
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool
+
+
+class RESULTS(diffrax.RESULTS):  # type: ignore[misc]
+    """Every outcome a scale can report: those of lineax, optimistix and diffrax, and ours.
+
+    The integers behind the codes shift when a library adds one, so files store names (`names`).
+    """
+
+    successful = ""
+    out_of_range = "The load, the state or a parameter left the range in which this scale is valid. Check its sign and size."
+    buffer_overflow = "A buffer of fixed size was too small. Enlarge it, or drive the steps with `march`, which regrows it."
+    line_search_failed = "No step along the Newton direction reduced the residual. Apply the load in smaller steps."
+    law_failed = "The local iteration of a constitutive law did not converge. Apply the load in smaller steps."
+    indefinite = "The tangent is not positive definite. Use a linear solver for indefinite tangents, or smaller steps."
+    mechanism = "A stress is prescribed where the cell has no stiffness against it. Prescribe the deformation there."
+    no_load_path = "The solid carries no load: the stiffness is zero, which is the answer."
+    substeps_exhausted = "The sub-steps allowed did not reach the end of the load step. Allow more, or apply less load."
+    not_run = "This member has not been run."
+
+
+_FINE = ("successful", "event_occurred", "no_load_path")
+"""Codes that come with a valid answer."""
+
+
+def fine(result: RESULTS) -> Bool[Array, "..."]:
+    """True where the code comes with a valid answer."""
+    code = jnp.asarray(result._value)
+    good = jnp.zeros(code.shape, bool)
+    for name in _FINE:
+        good |= code == RESULTS._name_to_item[name]._value
+    return good
+
+
+def names(result: RESULTS) -> np.ndarray:
+    """The names of the codes, an array of strings of the shape of the batch (what files store)."""
+    table = np.array(list(RESULTS._name_to_item))
+    return table[np.asarray(result._value)]
+
+
+def from_names(text) -> RESULTS:
+    """The codes that carry these names; the inverse of `names`."""
+    table = {name: int(item._value) for name, item in RESULTS._name_to_item.items()}
+    unknown = sorted({str(t) for t in np.ravel(text)} - set(table))
+    if unknown:
+        raise ValueError(f"Argument `text` must hold names of RESULTS, but {unknown[0]!r} is none of them.")
+    code = np.vectorize(lambda t: table[str(t)], otypes=[np.int32])(np.asarray(text))
+    return eqx.tree_at(lambda r: r._value, RESULTS.successful, jnp.asarray(code))
+
+
+def message(name: str) -> str:
+    """The sentence that belongs to a code's name."""
+    return RESULTS[RESULTS._name_to_item[name]] or "The solve succeeded."

@@ -1,0 +1,160 @@
+"""A scale answers a load with a value; whoever calls it need not know what is inside."""
+
+import abc
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Bool
+
+from ._results import RESULTS, fine, message, names
+from ._typing import Tree
+
+
+class Solution(eqx.Module):
+    """What a scale answers to a load.
+
+    `value` is the answer, `state` the history to commit, `guess` where the next solve may start, `result` one code per
+    batch member, `stats` arrays under reserved names (`newton`, `linear`, `residual`, `cost`, and consistency figures).
+    """
+
+    value: Tree
+    state: Tree
+    guess: Tree
+    result: RESULTS
+    stats: dict[str, Any]
+
+    @property
+    def ok(self) -> Bool[Array, "..."]:
+        """True for every member whose value is valid."""
+        return fine(self.result)
+
+    def unwrap(self) -> Tree:
+        """The value, if every member succeeded.
+
+        Eagerly, raises `RuntimeError` naming the members that failed and why. Under `jit` the compiled program raises the
+        sentence of the first code that is not a success; it needs a host callback there and does not export.
+        """
+        if self.result.is_traced():
+            first = jnp.argmax(~jnp.ravel(self.ok))
+            code = eqx.tree_at(lambda r: r._value, self.result, jnp.ravel(self.result._value)[first])
+            return code.error_if(self.value, ~jnp.all(self.ok))
+        bad = np.argwhere(~np.atleast_1d(np.asarray(self.ok)))
+        if len(bad) == 0:
+            return self.value
+        code = str(np.atleast_1d(names(self.result))[tuple(bad[0])])
+        if np.ndim(names(self.result)) == 0:
+            raise RuntimeError(f"The solve failed with `{code}`: {message(code)}")
+        which = ", ".join(str(tuple(map(int, b)) if len(b) > 1 else int(b[0])) for b in bad[:8]) + (", ..." if len(bad) > 8 else "")
+        raise RuntimeError(f"{len(bad)} of {np.size(self.ok)} members failed (members {which}); the first with `{code}`: {message(code)}")
+
+    def value_or(self, fallback: Tree) -> Tree:
+        """The value where it is valid, `fallback` (same tree, or one number) elsewhere."""
+        if jnp.ndim(fallback) == 0 and jax.tree.structure(fallback) != jax.tree.structure(self.value):
+            fallback = jax.tree.map(lambda v: jnp.full_like(v, fallback), self.value)
+        return choose(self.ok, self.value, fallback)
+
+
+def choose(ok: Bool[Array, "..."], new: Tree, old: Tree) -> Tree:
+    """`new` where `ok`, `old` elsewhere, leaf by leaf; the flag's axes are leading axes of every leaf."""
+
+    def pick(a, b):
+        flag = ok.reshape(ok.shape + (1,) * (jnp.ndim(a) - ok.ndim))
+        return jnp.where(flag, a, b)
+
+    return jax.tree.map(pick, new, old)
+
+
+def hold(tree: Tree) -> Tree:
+    """The tree with no gradient through its arrays."""
+    return jax.tree.map(lambda x: lax.stop_gradient(x) if eqx.is_array(x) else x, tree)
+
+
+class AbstractScale(eqx.Module):
+    """A scale: `scale(load, state, guess=...) -> Solution`.
+
+    The same load and state give the same answer, noise included; the guess never changes it. A subclass is final.
+    """
+
+    @abc.abstractmethod
+    def init(self, load: Tree, *, key: Array | None = None) -> Tree:
+        """The first state: a scan carry, the same tree, shapes and dtypes as every later state."""
+
+    @abc.abstractmethod
+    def __call__(self, load: Tree, state: Tree = None, *, guess: Tree = None) -> Solution:
+        """The answer to `load` from the committed `state` (`init(load)` if None), starting the iteration at `guess`."""
+
+    def cold(self, load: Tree) -> Tree:
+        """A guess to start from when there is none; the same tree, shapes and dtypes as every later guess."""
+        del load
+        return None
+
+    def linearize(self, load: Tree, state: Tree = None, *, guess: Tree = None) -> tuple[Solution, Tree]:
+        """The answer and its slope in the float leaves of the load, by forward differentiation."""
+        diff, static = eqx.partition(load, eqx.is_inexact_array)
+
+        def value(diff):
+            solution = self(eqx.combine(diff, static), state, guess=guess)
+            return solution.value, solution
+
+        slope, solution = jax.jacfwd(value, has_aux=True)(diff)
+        return solution, slope
+
+
+class Guarded(AbstractScale):
+    """A scale whose failed members take no part in any gradient.
+
+    A member that fails at its load is solved once more at `safe`, a load at which the scale is known to work, so that
+    every derivative is finite; its value is kept as it was, without a gradient. Masking the value is not enough, since
+    0 x NaN is NaN. The successful members are solved again from their own solution, which costs them one residual.
+    """
+
+    scale: AbstractScale
+    safe: Tree
+
+    def init(self, load, *, key=None):
+        return self.scale.init(load, key=key)
+
+    def cold(self, load):
+        return self.scale.cold(load)
+
+    def __call__(self, load, state=None, *, guess=None):
+        state = self.init(load) if state is None else state
+        first = hold(self.scale)(hold(load), hold(state), guess=hold(guess))
+        first = hold(first)
+        safe = jax.tree.map(lambda s, x: jnp.broadcast_to(jnp.asarray(s, jnp.result_type(x)), jnp.shape(x)), self.safe, load)
+        load = choose(first.ok, load, safe)
+        state = choose(first.ok, state, hold(self.init(safe)))
+        guess = choose(first.ok, first.guess, hold(self.cold(safe)))
+        again = self.scale(load, state, guess=guess)
+        return Solution(
+            choose(first.ok, again.value, first.value),
+            choose(first.ok, again.state, first.state),
+            first.guess,
+            first.result,
+            first.stats,
+        )
+
+
+def rollout(scale: AbstractScale, loads: Tree, state: Tree = None, *, guess: Tree = None) -> tuple[Tree, Solution]:
+    """The scale's answers along a path of loads (leading axis: steps), each step from the last one's state and guess.
+
+    Traced and differentiable (`lax.scan`). A failed step commits nothing: the next one starts from the last good state.
+
+    Returns:
+        The last state, and a `Solution` whose leaves carry the steps as leading axis (`state` and `guess` included).
+    """
+    first = jax.tree.map(lambda x: x[0], loads)
+    state = scale.init(first) if state is None else state
+    guess = scale.cold(first) if guess is None else guess
+
+    def step(carry, load):
+        state, guess = carry
+        solution = scale(load, state, guess=guess)
+        return (solution.state, solution.guess), solution
+
+    (state, _), solutions = lax.scan(step, (state, guess), loads)
+    return state, solutions

@@ -1,0 +1,1 @@
+"""One scale disappears into another."""

@@ -1,0 +1,1 @@
+"""Scales alive side by side."""

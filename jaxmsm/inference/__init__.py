@@ -1,0 +1,1 @@
+"""Models confronted with data."""

@@ -1,0 +1,1 @@
+"""Energies of beads and atoms."""

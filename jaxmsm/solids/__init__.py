@@ -1,0 +1,1 @@
+"""Energies, rates and updates of continua: laws, with and without history."""

@@ -1,0 +1,1 @@
+"""How unknowns are found: equilibrium, linear systems, adjoints, flow in time, batches and campaigns."""

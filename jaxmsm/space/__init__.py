@@ -1,0 +1,1 @@
+"""Where unknowns live: the voxel grid, its shape functions and spectral symbols."""
