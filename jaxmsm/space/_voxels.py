@@ -1,0 +1,147 @@
+"""The voxel grid: one multilinear element a voxel, its shape functions, and the gradient of a nodal field.
+
+Arrays carry components first and voxels last, `(component, direction, quadrature point, *voxels)`, so that the voxels are what
+the machine's vectors run over.
+"""
+
+import abc
+from itertools import product
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+
+class AbstractRule(eqx.Module):
+    """Where in a voxel the law is evaluated, and how the gradients there are made from the nodes."""
+
+    @abc.abstractmethod
+    def points(self, d: int) -> np.ndarray:
+        """Quadrature points in the unit voxel, shape (Q, d); all have the same weight."""
+
+    def strain(self, F: Float[Array, "..."], small: bool) -> Float[Array, "..."]:
+        """The deformation that the law sees from the compatible one, both (d, d, Q, M)."""
+        del small
+        return F
+
+
+class Full(AbstractRule):
+    """2^d Gauss points: every mode but translation has stiffness. Near incompressibility it locks."""
+
+    def points(self, d):
+        gauss = (0.5 - 0.5 / np.sqrt(3), 0.5 + 0.5 / np.sqrt(3))
+        return np.array(list(product(gauss, repeat=d)))
+
+
+class Reduced(AbstractRule):
+    """One point in the middle (the rotated scheme, HEX8R): 2^d times cheaper, with hourglass modes on even grids."""
+
+    def points(self, d):
+        return np.full((1, d), 0.5)
+
+
+class MeanDilatation(AbstractRule):
+    """Gauss points whose volume change is the voxel's mean: free of volumetric locking.
+
+    Small strain: tr(eps) is replaced by its mean over the voxel (B-bar). Finite strain: F (J_mean / J)^(1/d) (F-bar), whose
+    forces are taken as the slope of the voxel's work, so that the tangent stays symmetric.
+    """
+
+    def points(self, d):
+        return Full().points(d)
+
+    def strain(self, F, small):
+        d = F.shape[0]
+        eye = jnp.eye(d, dtype=F.dtype)[:, :, None, None]
+        if small:
+            trace = sum(F[i, i] for i in range(d))
+            return F + eye * (trace.mean(0, keepdims=True) - trace) / d
+        J = F[0, 0] * F[1, 1] - F[0, 1] * F[1, 0] if d == 2 else _det3(F)
+        safe = jnp.where(J > 0, J, 1)
+        # Where a volume is negative the law is to see it and say so.
+        factor = jnp.where(jnp.all(J > 0, 0), (safe.mean(0) / safe) ** (1 / d), 1)
+        return F * factor
+
+
+def _det3(F):
+    return (
+        F[0, 0] * (F[1, 1] * F[2, 2] - F[1, 2] * F[2, 1])
+        - F[0, 1] * (F[1, 0] * F[2, 2] - F[1, 2] * F[2, 0])
+        + F[0, 2] * (F[1, 0] * F[2, 1] - F[1, 1] * F[2, 0])
+    )
+
+
+class Voxels(eqx.Module):
+    """A grid of voxels; a nodal field lives on the (n + 1)^d corners, components first."""
+
+    shape: tuple[int, ...] = eqx.field(static=True)
+    spacing: tuple[float, ...] = eqx.field(static=True)
+    rule: AbstractRule
+
+    @property
+    def d(self) -> int:
+        """Dimension."""
+        return len(self.shape)
+
+    @property
+    def count(self) -> int:
+        """Number of voxels."""
+        return int(np.prod(self.shape))
+
+    @property
+    def points(self) -> int:
+        """Quadrature points a voxel."""
+        return len(self.rule.points(self.d))
+
+    @property
+    def slopes(self) -> np.ndarray:
+        """dN_a / dx_j at the quadrature points, shape (Q, d, 2^d)."""
+        x = self.rule.points(self.d)
+        table = np.ones((len(x), self.d, 2**self.d))
+        for a, corner in enumerate(product((0, 1), repeat=self.d)):
+            for j in range(self.d):
+                for m in range(self.d):
+                    sign = 1 if corner[m] else -1
+                    value = x[:, m] if corner[m] else 1 - x[:, m]
+                    table[:, j, a] *= sign / self.spacing[m] if m == j else value
+        return table
+
+    def corners(self, nodal: Float[Array, "..."]) -> Float[Array, "..."]:
+        """The 2^d corner values of every voxel, shape (2^d, c, M)."""
+        parts = [
+            nodal[(slice(None), *(slice(a, a + n) for a, n in zip(corner, self.shape, strict=True)))]
+            for corner in product((0, 1), repeat=self.d)
+        ]
+        return jnp.stack(parts).reshape(2**self.d, nodal.shape[0], self.count)
+
+    def assemble(self, elementwise: Float[Array, "..."]) -> Float[Array, "..."]:
+        """The transpose of `corners`: corner values added up on the nodes."""
+        parts = elementwise.reshape(2**self.d, elementwise.shape[1], *self.shape)
+        # One axis after the other: the last corner bit belongs to the last axis.
+        for axis in range(self.d, 0, -1):
+            low, high = parts[0::2], parts[1::2]
+            pad = [(0, 0)] * (parts.ndim - 1)
+            left, right = list(pad), list(pad)
+            left[axis], right[axis] = (0, 1), (1, 0)
+            parts = jnp.pad(low, [(0, 0), *left]) + jnp.pad(high, [(0, 0), *right])
+        return parts[0]
+
+    def gradient(self, nodal: Float[Array, "..."]) -> Float[Array, "..."]:
+        """The gradient at the quadrature points, (c, d, Q, M)."""
+        c = nodal.shape[0]
+        b = jnp.asarray(self.slopes.reshape(-1, 2**self.d), nodal.dtype)
+        g = b @ self.corners(nodal).reshape(2**self.d, -1)
+        return jnp.transpose(g.reshape(self.points, self.d, c, self.count), (2, 1, 0, 3))
+
+    def divergence(self, flux: Float[Array, "..."]) -> Float[Array, "..."]:
+        """The transpose of `gradient`, weighted by the quadrature (total volume 1): nodal forces of a flux (c, d, Q, M)."""
+        c = flux.shape[0]
+        b = jnp.asarray(self.slopes.reshape(-1, 2**self.d).T / (self.points * self.count), flux.dtype)
+        f = b @ jnp.transpose(flux, (2, 1, 0, 3)).reshape(self.points * self.d, -1)
+        return self.assemble(f.reshape(2**self.d, c, self.count))
+
+    def mean(self, field: Float[Array, "..."]) -> Float[Array, "..."]:
+        """The volume average of a field (..., Q, M)."""
+        return field.mean((-1, -2))
