@@ -14,5 +14,14 @@ from ._scale import AbstractScale as AbstractScale
 from ._scale import Guarded as Guarded
 from ._scale import Solution as Solution
 from ._scale import rollout as rollout
+from .bridges import AsLaw as AsLaw
+from .bridges import Closed as Closed
+from .bridges import Flow as Flow
+from .bridges import Laminate as Laminate
+from .bridges import Relaxed as Relaxed
+from .bridges import Steady as Steady
+from .inference import FirstOrder as FirstOrder
+from .inference import LevenbergMarquardt as LevenbergMarquardt
+from .inference import fit as fit
 
 __version__ = "0.1.0"

@@ -1,1 +1,10 @@
-"""Models confronted with data."""
+"""Models confronted with data: fits by gradient, which step back from where a model fails.
+
+Units: those of the misfit; weights are one over the variance of the data where standard errors are wanted in absolute terms.
+"""
+
+from ._first_order import FirstOrder as FirstOrder
+from ._fit import AbstractMethod as AbstractMethod
+from ._fit import Fit as Fit
+from ._fit import fit as fit
+from ._levenberg import LevenbergMarquardt as LevenbergMarquardt

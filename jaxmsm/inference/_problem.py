@@ -1,0 +1,116 @@
+"""A misfit as the least-squares problem of a flat vector, with the codes of its members beside it."""
+
+import abc
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+
+from .._results import RESULTS, fine, message, names
+from .._typing import Tree
+
+
+class Problem:
+    """What a method of fitting is handed; every evaluation is one compiled program.
+
+    Attributes:
+        start: the flat parameters to begin with.
+        unravel: from flat parameters to those of the user.
+    """
+
+    def __init__(self, misfit: Callable, params: Tree, weights: Tree):
+        numbers, self._rest = eqx.partition(params, lambda x: isinstance(x, float) or eqx.is_inexact_array(x))
+        self.start, self._unravel = ravel_pytree(jax.tree.map(jnp.asarray, numbers))
+        if self.start.size == 0:
+            raise ValueError("Argument `params` must hold at least one float, but it holds none.")
+        self._misfit, self._weights = misfit, weights
+        self.linearized = jax.jit(self._linearized, static_argnames="reverse")
+        self.slope = jax.jit(self._slope)
+
+    def unravel(self, x) -> Tree:
+        """The parameters as the user has them."""
+        return eqx.combine(self._unravel(jnp.asarray(x, self.start.dtype)), self._rest)
+
+    def _residual(self, x):
+        """The weighted residual, with the codes of the members and whether all of them are fine."""
+        residual, result = self._misfit(eqx.combine(self._unravel(x), self._rest))
+        if self._weights is not None:
+            spread = self._weights if jax.tree.structure(self._weights) == jax.tree.structure(residual) else None
+            root = lambda r, w: r * jnp.sqrt(jnp.asarray(w, r.dtype))  # noqa: E731
+            if spread is None:
+                residual = jax.tree.map(lambda r: root(r, self._weights), residual)
+            else:
+                residual = jax.tree.map(root, residual, spread)
+        r = ravel_pytree(residual)[0]
+        return r, (result, jnp.all(fine(result)) & jnp.all(jnp.isfinite(r)))
+
+    def _linearized(self, x, reverse: bool):
+        def twice(x):
+            r, aux = self._residual(x)
+            return r, (r, aux)
+
+        J, (r, (result, ok)) = (jax.jacrev if reverse else jax.jacfwd)(twice, has_aux=True)(x)
+        return r, J, result, ok & jnp.all(jnp.isfinite(J))
+
+    def _slope(self, x):
+        def cost(x):
+            r, aux = self._residual(x)
+            return 0.5 * jnp.sum(r * r), aux
+
+        (value, (result, ok)), g = jax.value_and_grad(cost, has_aux=True)(x)
+        return value, g, result, ok & jnp.all(jnp.isfinite(g))
+
+
+class Trace:
+    """The course of a fit: costs, accepted steps, and trials rejected, of which some failed."""
+
+    def __init__(self, on_step: Callable | None):
+        self.cost: list[float] = []
+        self.rejected = self.failed = 0
+        self.result: RESULTS = RESULTS.nonlinear_max_steps_reached
+        self._on_step = on_step
+
+    @property
+    def steps(self) -> int:
+        """Accepted steps."""
+        return len(self.cost) - 1
+
+    def accept(self, cost: float, params: Callable[[], Tree]) -> None:
+        """Take the cost down, and tell the caller."""
+        self.cost.append(float(cost))
+        if self._on_step is not None:
+            self._on_step(self.steps, float(cost), params())
+
+    def reject(self, ok: bool) -> None:
+        """Count a trial that is worse, or that failed."""
+        self.rejected += 1
+        self.failed += not ok
+
+
+class AbstractMethod(eqx.Module):
+    """A way to fit: `method(problem, trace, max_steps) -> (x, J or None, gradient)`, filling in the trace."""
+
+    @abc.abstractmethod
+    def __call__(self, problem: Problem, trace: Trace, max_steps: int) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
+        """The flat parameters found, the weighted Jacobian there if it is known, and the gradient of the cost."""
+
+
+def refuse_start(ok: Any, result: RESULTS) -> None:
+    """Raise if the misfit has no value to start from."""
+    if bool(ok):
+        return
+    good = np.atleast_1d(np.asarray(fine(result)))
+    if np.all(good):
+        raise ValueError(
+            "Argument `params` must be a point where the misfit has a value and a slope, but a number there is not finite. "
+            "Start elsewhere."
+        )
+    code = str(np.atleast_1d(names(result))[~good][0])
+    raise ValueError(
+        f"Argument `params` must be a point where every member succeeds, but {np.sum(~good)} of {good.size} failed there, the "
+        f"first with `{code}`: {message(code)} Start elsewhere."
+    )
