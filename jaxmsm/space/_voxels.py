@@ -6,6 +6,7 @@ the machine's vectors run over.
 
 import abc
 from itertools import product
+from typing import ClassVar
 
 import equinox as eqx
 import jax
@@ -16,6 +17,9 @@ from jaxtyping import Array, Float
 
 class AbstractRule(eqx.Module):
     """Where in a voxel the law is evaluated, and how the gradients there are made from the nodes."""
+
+    coupled: ClassVar[bool] = False
+    """The points of a voxel see each other (`strain` is not the identity)."""
 
     @abc.abstractmethod
     def points(self, d: int) -> np.ndarray:
@@ -48,6 +52,8 @@ class MeanDilatation(AbstractRule):
     Small strain: tr(eps) is replaced by its mean over the voxel (B-bar). Finite strain: F (J_mean / J)^(1/d) (F-bar), whose
     forces are taken as the slope of the voxel's work, so that the tangent stays symmetric.
     """
+
+    coupled = True
 
     def points(self, d):
         return Full().points(d)
