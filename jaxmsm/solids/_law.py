@@ -1,11 +1,10 @@
 """What every law of a continuum at one material point promises."""
 
 import abc
-from typing import ClassVar
 
 import equinox as eqx
-import jax
-from jaxtyping import Array, Float
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
 
 from .._typing import Tree
 
@@ -15,18 +14,32 @@ class AbstractLaw(eqx.Module):
 
     `F` is the deformation gradient, shape (d, d) with d = 2 (plane strain) or 3, and `P` the first Piola stress; small-strain
     laws take sym(F - I) and answer the Cauchy stress. A law of conduction takes the gradient of a scalar, shape (d,), and
-    answers the flux. `past` and `next` are the history (`init()` makes the first one; `()` for a law without history).
-    Parameters are float leaves; the tangent comes by differentiation.
+    answers the flux that goes with it in sign (k times the gradient). `past` and `next` are the history (`init()` makes the
+    first one; `()` for a law without history). Parameters are float leaves; the tangent comes by differentiation.
+
+    A law states its kind by class attributes (`linear: ClassVar[bool] = True`), by static fields, or, where it wraps another
+    law, by the other's.
     """
 
-    linear: ClassVar[bool] = False
-    """The answer is affine in the load: one linear solve is a whole solve."""
-    small: ClassVar[bool] = False
-    """The law sees sym(F - I) alone."""
-    symmetric: ClassVar[bool] = True
-    """The tangent is symmetric (there is a potential, or the update has one)."""
-    scalar: ClassVar[bool] = False
-    """A law of conduction: loads have shape (d,)."""
+    @property
+    def linear(self) -> bool:
+        """The answer is affine in the load: one linear solve is a whole solve."""
+        return False
+
+    @property
+    def small(self) -> bool:
+        """The law sees sym(F - I) alone."""
+        return False
+
+    @property
+    def symmetric(self) -> bool:
+        """The tangent is symmetric (there is a potential, or the update has one)."""
+        return True
+
+    @property
+    def scalar(self) -> bool:
+        """A law of conduction: loads have shape (d,)."""
+        return False
 
     @abc.abstractmethod
     def __call__(self, F: Float[Array, "..."], past: Tree) -> tuple[Float[Array, "..."], Tree]:
@@ -36,7 +49,7 @@ class AbstractLaw(eqx.Module):
         """The history of virgin material at one point."""
         return ()
 
-    def admissible(self, F: Float[Array, "..."], past: Tree) -> Array:
+    def admissible(self, F: Float[Array, "..."], past: Tree) -> Bool[Array, ""]:
         """True where the law has a meaning at this load (a positive volume, a converged local iteration)."""
         del past
-        return jax.numpy.all(jax.numpy.isfinite(F))
+        return jnp.all(jnp.isfinite(F))

@@ -1,0 +1,165 @@
+"""Linear elasticity at small strain: isotropic, cubic, orthotropic, of any symmetry."""
+
+from typing import ClassVar
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ._kinematics import Number, array, eye, number, strain, trace
+from ._law import AbstractLaw
+
+
+class Elastic(AbstractLaw):
+    """Isotropic linear elasticity, sigma = lam tr(e) I + 2 mu e with e = sym(F - I).
+
+    Valid: small strain. Zero moduli (a pore) are allowed.
+
+    Attributes:
+        lam: first Lame constant, in the unit of stress.
+        mu: shear modulus, in the unit of stress.
+    """
+
+    linear: ClassVar[bool] = True
+    small: ClassVar[bool] = True
+
+    lam: Number = eqx.field(converter=number)
+    mu: Number = eqx.field(converter=number)
+
+    @classmethod
+    def from_young(cls, E: Number, nu: Number) -> "Elastic":
+        """From Young's modulus and Poisson's ratio, those of the solid (in plane strain too)."""
+        return cls(E * nu / ((1 + nu) * (1 - 2 * nu)), E / (2 * (1 + nu)))
+
+    @classmethod
+    def from_bulk(cls, K: Number, G: Number) -> "Elastic":
+        """From the bulk and the shear modulus of the solid."""
+        return cls(K - 2 * G / 3, G)
+
+    def __call__(self, F, past):
+        e = strain(F)
+        return self.lam * trace(e) * eye(F.shape[0], F.dtype) + 2 * self.mu * e, past
+
+
+class Cubic(AbstractLaw):
+    """Linear elasticity of a cubic crystal, its axes along the coordinates (`Rotated` turns it).
+
+    sigma_ii = C11 e_ii + C12 (e_jj + e_kk), sigma_ij = 2 C44 e_ij.
+    """
+
+    linear: ClassVar[bool] = True
+    small: ClassVar[bool] = True
+
+    C11: Number = eqx.field(converter=number)
+    C12: Number = eqx.field(converter=number)
+    C44: Number = eqx.field(converter=number)
+
+    def __call__(self, F, past):
+        e = strain(F)
+        one = eye(F.shape[0], F.dtype)
+        return 2 * self.C44 * e + one * ((self.C11 - self.C12 - 2 * self.C44) * e + self.C12 * trace(e)), past
+
+
+class Orthotropic(AbstractLaw):
+    """Linear elasticity with three planes of symmetry, normal to the coordinate axes, stored as its nine stiffnesses.
+
+    sigma_ii = sum_j C_ij e_jj, sigma_23 = 2 C44 e_23, sigma_13 = 2 C55 e_13, sigma_12 = 2 C66 e_12.
+    """
+
+    linear: ClassVar[bool] = True
+    small: ClassVar[bool] = True
+
+    C11: Number = eqx.field(converter=number)
+    C22: Number = eqx.field(converter=number)
+    C33: Number = eqx.field(converter=number)
+    C12: Number = eqx.field(converter=number)
+    C13: Number = eqx.field(converter=number)
+    C23: Number = eqx.field(converter=number)
+    C44: Number = eqx.field(converter=number)
+    C55: Number = eqx.field(converter=number)
+    C66: Number = eqx.field(converter=number)
+
+    @classmethod
+    def from_engineering(
+        cls,
+        *,
+        E1: Number,
+        E2: Number,
+        E3: Number,
+        nu12: Number,
+        nu13: Number,
+        nu23: Number,
+        G12: Number,
+        G13: Number,
+        G23: Number,
+    ) -> "Orthotropic":
+        """From engineering constants: nu_ij is minus the strain along j over the strain along i, under stress along i.
+
+        Where E1 or E2 is zero the ratios nu21, nu31, nu32 have no meaning and are taken as zero.
+        """
+
+        def ratio(nu, transverse, axial):
+            safe = jnp.where(axial == 0, 1, axial)
+            return jnp.where(axial == 0, 0, nu * transverse / safe)
+
+        nu21, nu31, nu32 = ratio(nu12, E2, E1), ratio(nu13, E3, E1), ratio(nu23, E3, E2)
+        D = 1 - nu12 * nu21 - nu23 * nu32 - nu13 * nu31 - 2 * nu21 * nu32 * nu13
+        return cls(
+            C11=E1 * (1 - nu23 * nu32) / D,
+            C22=E2 * (1 - nu13 * nu31) / D,
+            C33=E3 * (1 - nu12 * nu21) / D,
+            C12=E1 * (nu21 + nu31 * nu23) / D,
+            C13=E1 * (nu31 + nu21 * nu32) / D,
+            C23=E2 * (nu32 + nu12 * nu31) / D,
+            C44=G23,
+            C55=G13,
+            C66=G12,
+        )
+
+    def __call__(self, F, past):
+        e = strain(F)
+        normal = ((self.C11, self.C12, self.C13), (self.C12, self.C22, self.C23), (self.C13, self.C23, self.C33))
+        shear = ((0.0, self.C66, self.C55), (self.C66, 0.0, self.C44), (self.C55, self.C44, 0.0))
+        axes = range(F.shape[0])
+
+        def component(i, j):
+            if i != j:
+                return 2 * shear[i][j] * e[i, j]
+            return sum((normal[i][k] * e[k, k] for k in axes if k), normal[i][0] * e[0, 0])
+
+        return jnp.stack([jnp.stack([component(i, j) for j in axes]) for i in axes]), past
+
+
+class Anisotropic(AbstractLaw):
+    """Linear elasticity of any symmetry: sigma = C e in Voigt's notation.
+
+    The order is 11, 22, 33, 23, 13, 12 (in the plane 11, 22, 12), with engineering shear strains 2 e_ij, so that C holds the
+    components C_ijkl themselves. A 6 x 6 matrix serves 3D and plane strain; a 3 x 3 matrix serves plane loads alone.
+
+    Attributes:
+        C: symmetric, shape (6, 6) or (3, 3) (after the axes of a grid, where it is a field).
+    """
+
+    linear: ClassVar[bool] = True
+    small: ClassVar[bool] = True
+
+    C: Float[Array, "..."] = eqx.field(converter=array)
+
+    def __check_init__(self):
+        if self.C.shape[-2:] not in ((6, 6), (3, 3)):
+            raise ValueError(f"Argument `C` must have shape (6, 6) or (3, 3), but its shape is {self.C.shape}.")
+
+    def __call__(self, F, past):
+        d, C = F.shape[0], self.C
+        if d == 3 and C.shape[0] == 3:
+            raise ValueError("Argument `C` must have shape (6, 6) under a load of shape (3, 3), but it has shape (3, 3).")
+        if d == 2 and C.shape[0] == 6:
+            plane = np.array([0, 1, 5])
+            C = C[plane][:, plane]
+        e = strain(F)
+        pairs = ((0, 0), (1, 1), (0, 1)) if d == 2 else ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
+        voigt = jnp.stack([e[i, j] if i == j else 2 * e[i, j] for i, j in pairs])
+        s = jnp.sum(C * voigt[None, :], 1)
+        place = {pair: k for k, pair in enumerate(pairs)}
+        return jnp.stack([jnp.stack([s[place[min(i, j), max(i, j)]] for j in range(d)]) for i in range(d)]), past

@@ -1,0 +1,69 @@
+"""Hyperelasticity at finite strain in closed form."""
+
+import equinox as eqx
+import jax.numpy as jnp
+
+from ._kinematics import Number, det, eye, inverse_log, matmul, number, trace, transpose
+from ._law import AbstractLaw
+
+
+def upright(F):
+    """True where F is finite and keeps the orientation: det F > 0."""
+    return jnp.all(jnp.isfinite(F)) & (det(F) > 0)
+
+
+class SaintVenantKirchhoff(AbstractLaw):
+    """Linear in the Green strain E = (F^T F - I) / 2: P = F S with S = lam tr(E) I + 2 mu E.
+
+    Valid: large rotations, moderate strain. Under strong compression it softens to no stiffness at all (its energy is not
+        polyconvex); `NeoHookean` does not.
+
+    Attributes:
+        lam: first Lame constant, in the unit of stress.
+        mu: shear modulus, in the unit of stress.
+    """
+
+    lam: Number = eqx.field(converter=number)
+    mu: Number = eqx.field(converter=number)
+
+    @classmethod
+    def from_young(cls, E: Number, nu: Number) -> "SaintVenantKirchhoff":
+        """From Young's modulus and Poisson's ratio at small strain."""
+        return cls(lam=E * nu / ((1 + nu) * (1 - 2 * nu)), mu=E / (2 * (1 + nu)))
+
+    def __call__(self, F, past):
+        one = eye(F.shape[0], F.dtype)
+        E = 0.5 * (matmul(transpose(F), F) - one)
+        return matmul(F, self.lam * trace(E) * one + 2 * self.mu * E), past
+
+    def admissible(self, F, past):
+        del past
+        return upright(F)
+
+
+class NeoHookean(AbstractLaw):
+    """Compressible neo-Hooke: W = mu/2 (F : F - 3) - mu ln J + lam/2 (ln J)^2, P = mu (F - F^-T) + lam ln J F^-T.
+
+    Valid: det F > 0. The energy is polyconvex up to J = e. Zero moduli (a pore) are allowed.
+    Source: Bonet and Wood, Nonlinear Continuum Mechanics for Finite Element Analysis (2008), eq. 6.27.
+
+    Attributes:
+        mu: shear modulus at small strain, in the unit of stress.
+        lam: first Lame constant at small strain, in the unit of stress.
+    """
+
+    mu: Number = eqx.field(converter=number)
+    lam: Number = eqx.field(converter=number)
+
+    @classmethod
+    def from_young(cls, E: Number, nu: Number) -> "NeoHookean":
+        """From Young's modulus and Poisson's ratio at small strain."""
+        return cls(mu=E / (2 * (1 + nu)), lam=E * nu / ((1 + nu) * (1 - 2 * nu)))
+
+    def __call__(self, F, past):
+        G, log_J = inverse_log(F)
+        return self.mu * F + (self.lam * log_J - self.mu) * G, past
+
+    def admissible(self, F, past):
+        del past
+        return upright(F)
