@@ -18,10 +18,12 @@ from .bridges import AsLaw as AsLaw
 from .bridges import Closed as Closed
 from .bridges import Flow as Flow
 from .bridges import Laminate as Laminate
+from .bridges import PeriodicCell as PeriodicCell
 from .bridges import Relaxed as Relaxed
 from .bridges import Steady as Steady
 from .inference import FirstOrder as FirstOrder
 from .inference import LevenbergMarquardt as LevenbergMarquardt
 from .inference import fit as fit
+from .solve import batched as batched
 
 __version__ = "0.1.0"

@@ -1,8 +1,14 @@
 """One scale disappears into another."""
 
-from ._closed import AsLaw as AsLaw
-from ._closed import Closed as Closed
+from ._closed import AsLaw as AsLaw, Closed as Closed
 from ._flow import Flow as Flow
 from ._laminate import Laminate as Laminate
+from ._periodic_cell import PeriodicCell as PeriodicCell
+from ._precondition import (
+    AbstractPreconditioner as AbstractPreconditioner,
+    Automatic as Automatic,
+    Green as Green,
+    GreenJacobi as GreenJacobi,
+)
 from ._relaxed import Relaxed as Relaxed
 from ._steady import Steady as Steady

@@ -1,4 +1,4 @@
-"""The equations of a voxel cell: deformation from the unknowns, residual, tangent, preconditioner, reference norms.
+"""The equations of a voxel cell: deformation from the unknowns, residual, tangent, reference norms.
 
 The unknown is z = (u, e): the free nodal fluctuation, and the mean deformation in the components where a stress is imposed,
 scaled by the root of the voxel count so that both parts of the residual are of one size. A plain load has e = 0.
@@ -13,11 +13,15 @@ from jaxtyping import Array, Float
 
 from .._model import Mixed
 from .._typing import Tree
+from ..solve import norm
 from ..space import AbstractBoundary, Voxels
 from ._phases import Medium, cast, rest
 
 type Unknown = tuple[Array, Array]
 """(u, e): nodal fluctuation (c, *nodes) and scaled free mean deformation (shape of the load)."""
+
+_MOST_ELEMENTS = 6
+"""More phases than this make one matrix product a phase slower than the gradient, the law and the divergence."""
 
 
 class Conditions(eqx.Module):
@@ -42,10 +46,14 @@ class Kernel(eqx.Module):
         """(d, d), or (d,) for conduction."""
         return (self.grid.d,) if self.scalar else (self.grid.d, self.grid.d)
 
+    @property
+    def components(self) -> int:
+        """Unknowns a node."""
+        return 1 if self.scalar else self.grid.d
+
     def zero(self, dtype) -> Unknown:
         """No fluctuation."""
-        c = 1 if self.scalar else self.grid.d
-        return jnp.zeros((c, *self.boundary.nodes(self.grid.shape)), dtype), jnp.zeros(self.load_shape, dtype)
+        return jnp.zeros((self.components, *self.boundary.nodes(self.grid.shape)), dtype), jnp.zeros(self.load_shape, dtype)
 
     def project(self, X: Float[Array, "..."], mask: Array) -> Float[Array, "..."]:
         """The part of X in the free components; where a pair is free, its symmetric part (the rotation is fixed)."""
@@ -59,59 +67,81 @@ class Kernel(eqx.Module):
         """The mean deformation."""
         return load.F + self.project(z[1], load.mask) / self.grid.count**0.5
 
-    def deformation(self, z: Unknown, load: Mixed) -> Float[Array, "..."]:
+    def deformation(self, u: Float[Array, "..."], mean: Float[Array, "..."]) -> Float[Array, "..."]:
         """The compatible deformation at every point, (*load, Q, M)."""
-        gradient = self.grid.gradient(self.boundary.expand(z[0]))
-        gradient = gradient.reshape(*self.load_shape, *gradient.shape[2:])
-        return self.mean(z, load)[..., None, None] + gradient
+        gradient = self.grid.gradient(self.boundary.expand(u))
+        return mean[..., None, None] + gradient.reshape(*self.load_shape, *gradient.shape[2:])
 
-    def respond(self, z: Unknown, given: Conditions) -> tuple[Float[Array, "..."], Tree, Array, Float[Array, "..."]]:
-        """Stress and history at every point, whether all laws admit it, and the compatible deformation."""
-        F = self.deformation(z, given.load)
+    def respond(self, F: Float[Array, "..."], given: Conditions) -> tuple[Float[Array, "..."], Tree, Array]:
+        """Stress and history at every point of a compatible deformation, and whether all laws admit it."""
         if not self.grid.rule.coupled:
-            return *given.medium(F, given.past), F
+            return given.medium(F, given.past)
         seen, pull = jax.vjp(lambda x: self.grid.rule.strain(x, self.small), F)
         P, following, admissible = given.medium(seen, given.past)
-        return pull(P)[0], following, admissible, F
+        return pull(P)[0], following, admissible
 
-    def balance(self, P: Float[Array, "..."], load: Mixed) -> Unknown:
-        """The residual of a stress field: nodal forces, and the mean stress against the imposed one."""
-        flux = P[None] if self.scalar else P
-        forces = self.boundary.fold(self.grid.divergence(flux))
-        return forces, self.project(self.grid.mean(P) - load.P, load.mask) / self.grid.count**0.5
+    def forces(self, P: Float[Array, "..."]) -> Float[Array, "..."]:
+        """Nodal forces of a stress field."""
+        return self.boundary.fold(self.grid.divergence(P[None] if self.scalar else P))
+
+    def balance(self, forces: Float[Array, "..."], mean: Float[Array, "..."], load: Mixed) -> Unknown:
+        """The residual: nodal forces, and the mean stress against the imposed one."""
+        return forces, self.project(mean - load.P, load.mask) / self.grid.count**0.5
+
+    def answer(self, u: Float[Array, "..."], mean: Float[Array, "..."], given: Conditions) -> tuple[Array, Array]:
+        """Nodal forces and mean stress of a fluctuation and a mean deformation."""
+        P = self.respond(self.deformation(u, mean), given)[0]
+        return self.forces(P), self.grid.mean(P)
 
     def residual(self, z: Unknown, given: Conditions) -> Unknown:
         """Zero at equilibrium."""
-        return self.balance(self.respond(z, given)[0], given.load)
+        return self.balance(*self.answer(z[0], self.mean(z, given.load), given), given.load)
+
+    def linearized(self, z: Unknown, given: Conditions) -> Callable[[Array, Array], tuple[Array, Array]]:
+        """`(du, dF) -> (forces, mean stress)` of a change of fluctuation and of mean deformation at z, linearized once."""
+        if self.linear and given.medium.image is not None and given.medium.phases <= _MOST_ELEMENTS:
+            return self._by_elements(given.medium)
+        if self.linear:
+            z = self.zero(given.load.F.dtype)
+        return jax.linearize(lambda u, F: self.answer(u, F, given), z[0], self.mean(z, given.load))[1]
 
     def tangent(self, z: Unknown, given: Conditions, dtype) -> Callable[[Unknown], Unknown]:
-        """The tangent at z in a precision, linearized once."""
+        """The slope of the residual at z in a precision."""
         z, given = cast(z, dtype), cast(given, dtype)
-        if self.linear:
-            return self.stiffness(given)
-        return jax.linearize(lambda x: self.residual(x, given), z)[1]
+        change = self.linearized(z, given)
+        still = Mixed(jnp.zeros_like(given.load.F), jnp.zeros_like(given.load.P), given.load.mask)
 
-    def stiffness(self, given: Conditions) -> Callable[[Unknown], Unknown]:
-        """The tangent of a linear medium, the same everywhere in the space of unknowns."""
-        zero = self.zero(given.load.F.dtype)
-        return jax.linearize(lambda x: self.residual(x, given), zero)[1]
+        def matvec(dz: Unknown) -> Unknown:
+            return self.balance(*change(dz[0], self.mean(dz, still)), still)
 
-    def reference(self, given: Conditions) -> Float[Array, "..."]:
-        """The mean stiffness of the undeformed medium, (d, d, d, d) or (d, d)."""
-        return given.medium.mean_tangent(self.load_shape, given.load.F.dtype)
+        return matvec
 
-    def precondition(self, C0: Float[Array, "..."], mask: Array) -> Callable[[Unknown], Unknown]:
-        """The homogeneous medium's inverse on both parts of the unknown."""
-        d = self.grid.d
-        blocks = C0[None, :, None, :] if self.scalar else C0
-        green = self.boundary.green(self.grid, blocks)
-        size = jnp.trace(C0) / d if self.scalar else jnp.einsum("ijij->", C0) / d**2
-        compliance = self.grid.count / jnp.where(size > 0, size, 1)
+    def _by_elements(self, medium: Medium):
+        """The answer of a linear medium by one element matrix a phase."""
+        grid, c = self.grid, self.components
+        dtype = medium.fractions.dtype
+        matrices = self.elements(medium.palette.undeformed_tangent(self.load_shape, dtype))
+        tall = matrices.reshape(-1, matrices.shape[-1])
+        indicator = medium.indicator(dtype)
+        offsets = jnp.asarray(grid.offsets, dtype)
 
-        def apply(r: Unknown) -> Unknown:
-            return green(r[0]), self.project(compliance * r[1], mask)
+        def apply(du, dF):
+            corners = grid.corners(self.boundary.expand(du)) + grid.affine(dF.reshape(c, grid.d))[:, None]
+            each = (tall @ corners).reshape(medium.phases, -1, grid.count)
+            f = each[0] if medium.phases == 1 else jnp.sum(each * indicator[:, None, :], 0)
+            mean = jnp.sum(f, -1).reshape(-1, c).T @ offsets
+            return self.boundary.fold(grid.assemble(f)), mean.reshape(self.load_shape)
 
         return apply
+
+    def elements(self, A: Float[Array, "..."]) -> Float[Array, "phases n n"]:
+        """Element stiffness matrices of tangents (*load, *load, phases), as parts of a cell of volume 1."""
+        grid, c = self.grid, self.components
+        A = A.reshape(c, grid.d, c, grid.d, -1)
+        B = jnp.asarray(grid.gradient_matrix(c), A.dtype).reshape(c, grid.d, grid.points, -1)
+        if grid.rule.coupled and not self.scalar:
+            B = grid.rule.strain(B, True)
+        return jnp.einsum("ijqa,ijklp,klqb->pab", B, A, B) / (grid.points * grid.count)
 
     def norms(self, given: Conditions) -> tuple[Float[Array, ""], Float[Array, ""]]:
         """What the residual is measured against, and what round-off makes of it.
@@ -120,17 +150,13 @@ class Kernel(eqx.Module):
         balance by; never the current residual, which shrinks as the guess improves.
         """
         grid, load = self.grid, given.load
-        shape = (*self.load_shape, grid.points, grid.count)
-        undeformed = rest(shape, load.F.dtype)
+        undeformed = rest((*self.load_shape, grid.points, grid.count), load.F.dtype)
         step = load.F[..., None, None] - undeformed
         still, elastic = jax.jvp(lambda F: given.medium(F, given.past)[0], (undeformed,), (step,))
-        from_load, from_past = self.balance(elastic, load), self.balance(still, load)
-        scale = jnp.maximum(_norm(from_load), _norm(from_past))
+        from_load = self.balance(self.forces(elastic), grid.mean(elastic), load)
+        from_past = self.balance(self.forces(still), grid.mean(still), load)
+        scale = jnp.maximum(norm(from_load), norm(from_past))
         size = jnp.sqrt(jnp.mean(jnp.sum(jnp.square(elastic) + jnp.square(still), tuple(range(load.F.ndim)))))
         size = size + jnp.sqrt(jnp.sum(jnp.square(jnp.where(load.mask, 0, load.P))))
         floor = 100 * jnp.finfo(load.F.dtype).eps * size / (min(grid.spacing) * grid.count**0.5)
         return scale, floor
-
-
-def _norm(z: Unknown) -> Float[Array, ""]:
-    return jnp.sqrt(jnp.sum(jnp.square(z[0])) + jnp.sum(jnp.square(z[1])))

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from .._typing import Tree
@@ -57,35 +58,23 @@ def group(laws: Sequence[AbstractLaw]) -> list[Group]:
     return groups
 
 
-def _field(groups: list[Group], g: Group, image: Int[Array, " M"], count: int) -> tuple[AbstractLaw, Array | None]:
-    """The law with leaves (..., M), and which voxels are its own (None: all)."""
-    table = [0] * count
-    for local, label in enumerate(g.labels):
-        table[label] = local
-    local = jnp.asarray(table)[image]
-    numbers, rest = eqx.partition(g.law, is_number)
-    law = eqx.combine(jax.tree.map(lambda x: jnp.take(x, local, axis=-1), numbers), rest)
-    if len(groups) == 1:
-        return law, None
-    own = jnp.zeros(count, bool).at[jnp.asarray(g.labels)].set(True)[image]
-    return law, own
-
-
 class Medium(eqx.Module):
-    """The laws of a cell as parameter fields over M voxels, one entry a law type; `own` masks their voxels."""
+    """The laws of a cell over M voxels.
 
-    laws: tuple[AbstractLaw, ...]
-    own: tuple[Array | None, ...]
-    uniform: tuple[bool, ...] = eqx.field(static=True)
+    Attributes:
+        groups: one entry a law type. With an image its law has one number a phase (last axis); without, one a voxel.
+        image: labels of the voxels; None where the leaves are fields.
+        phases: number of labels.
+    """
+
+    groups: tuple[Group, ...]
+    image: Int[Array, " M"] | None
+    phases: int = eqx.field(static=True)
 
     @classmethod
     def of_phases(cls, laws: Sequence[AbstractLaw], image: Int[Array, " M"]) -> "Medium":
         """From one law a label."""
-        groups = group(laws)
-        if len(laws) == 1:
-            return cls((laws[0],), (None,), (True,))
-        fields = [_field(groups, g, image, len(laws)) for g in groups]
-        return cls(tuple(f[0] for f in fields), tuple(f[1] for f in fields), (False,) * len(fields))
+        return cls(tuple(group(laws)), image, len(laws))
 
     @classmethod
     def of_field(cls, law: AbstractLaw, shape: tuple[int, ...]) -> "Medium":
@@ -94,64 +83,103 @@ class Medium(eqx.Module):
 
         def flatten(x):
             x = jnp.asarray(x)
+            if x.shape[:d] != tuple(shape):
+                raise ValueError(
+                    f"Argument `laws` without an image must hold one law whose leaves have the grid {tuple(shape)} as leading "
+                    f"axes, but one has shape {x.shape}."
+                )
             return jnp.moveaxis(x.reshape(-1, *x.shape[d:]), 0, -1)
 
         numbers, rest = eqx.partition(law, is_number)
-        return cls((eqx.combine(jax.tree.map(flatten, numbers), rest),), (None,), (False,))
+        return cls((Group(eqx.combine(jax.tree.map(flatten, numbers), rest), (0,)),), None, 1)
 
-    def _axes(self, k: int):
-        return jax.tree.map(lambda _: None if self.uniform[k] else -1, eqx.filter(self.laws[k], is_number))
+    @property
+    def palette(self) -> "Medium":
+        """One voxel a phase, weighted by `fractions`; the medium itself where it has no phases."""
+        return self if self.image is None else Medium(self.groups, jnp.arange(self.phases), self.phases)
 
-    def _over(self, k: int, fn, *args):
+    @property
+    def count(self) -> int:
+        """Number of voxels."""
+        if self.image is not None:
+            return self.image.shape[-1]
+        return jax.tree.leaves(eqx.filter(self.groups, is_number))[0].shape[-1]
+
+    @property
+    def fractions(self) -> Float[Array, "..."]:
+        """Volume fractions of the voxels of the palette."""
+        dtype = jnp.result_type(*jax.tree.leaves(eqx.filter(self.groups, is_number)))
+        if self.image is None:
+            return jnp.full(self.count, 1 / self.count, dtype)
+        return jnp.mean(self.indicator(dtype), -1)
+
+    def indicator(self, dtype) -> Float[Array, "phases M"]:
+        """One where a voxel has the label, zero elsewhere."""
+        return (self.image[None, :] == jnp.arange(self.phases)[:, None]).astype(dtype)
+
+    def _own(self, g: Group) -> Array | None:
+        """Which voxels carry the labels of this law type (None: all)."""
+        if len(self.groups) == 1:
+            return None
+        return jnp.zeros(self.phases, bool).at[jnp.asarray(g.labels)].set(True)[self.image]
+
+    def _over(self, g: Group, fn, *args):
         """`fn(law, *args)` at every point, leaves (..., Q, M)."""
-        numbers, rest = eqx.partition(self.laws[k], is_number)
+        numbers, static = eqx.partition(g.law, is_number)
+        single = self.image is not None and len(g.labels) == 1
+        if single:
+            numbers = jax.tree.map(lambda x: x[..., 0], numbers)
+        elif self.image is not None:
+            table = np.zeros(self.phases, int)
+            table[list(g.labels)] = np.arange(len(g.labels))
+            local = jnp.asarray(table)[self.image]
+            numbers = jax.tree.map(lambda x: jnp.take(x, local, axis=-1), numbers)
 
         def at(numbers, *a):
-            return fn(eqx.combine(numbers, rest), *a)
+            return fn(eqx.combine(numbers, static), *a)
 
         points = jax.vmap(at, in_axes=(None, *(-1,) * len(args)), out_axes=-1)
-        return jax.vmap(points, in_axes=(None if self.uniform[k] else -1, *(-1,) * len(args)), out_axes=-1)(numbers, *args)
+        return jax.vmap(points, in_axes=(None if single else -1, *(-1,) * len(args)), out_axes=-1)(numbers, *args)
 
-    def init(self, points: int, count: int, dtype) -> Tree:
+    def init(self, points: int, dtype) -> Tree:
         """Virgin histories, one entry a law type, leaves (..., Q, M)."""
-        histories = []
-        for k, law in enumerate(self.laws):
-            one = cast(_sample(law, self.uniform[k]).init(), dtype)
-            histories.append(jax.tree.map(lambda x: jnp.broadcast_to(jnp.asarray(x)[..., None, None], (*jnp.shape(x), points, count)), one))
-        return tuple(histories)
+        dummy = jnp.zeros((points, self.count), dtype)
+        return tuple(cast(self._over(g, lambda law, _: jax.tree.map(jnp.asarray, law.init()), dummy), dtype) for g in self.groups)
 
     def __call__(self, F: Float[Array, "..."], past: Tree) -> tuple[Float[Array, "..."], Tree, Array]:
         """Stress, next history, and whether every law admits the load; `F` is (d, d, Q, M) or (d, Q, M)."""
         stress, following, admissible = None, [], jnp.asarray(True)
-        for k, own in enumerate(self.own):
+
+        def answer(law, f, p):
+            return *law(f, p), law.admissible(f, p)
+
+        for g, history in zip(self.groups, past, strict=True):
+            own = self._own(g)
             seen = F if own is None else jnp.where(own, F, rest(F.shape, F.dtype))
-            P, new = self._over(k, lambda law, f, p: law(f, p), seen, past[k])
-            fine = self._over(k, lambda law, f, p: law.admissible(f, p), seen, past[k])
+            P, new, fine = self._over(g, answer, seen, history)
             admissible &= jnp.all(fine)
             stress = P if stress is None else jnp.where(own, P, stress)
-            following.append(new if own is None else jax.tree.map(lambda a, b: jnp.where(own, a, b), new, past[k]))
+            following.append(new if own is None else jax.tree.map(lambda a, b, own=own: jnp.where(own, a, b), new, history))
         return stress, tuple(following), admissible
-
-    def mean_tangent(self, load_shape: tuple[int, ...], dtype) -> Float[Array, "..."]:
-        """The volume average of the undeformed tangents, (d, d, d, d) or (d, d)."""
-        count = max(x.shape[-1] for x in jax.tree.leaves((self.laws, self.own)) if jnp.ndim(x)) if not all(self.uniform) else 1
-        F = rest((*load_shape, 1, count), dtype)
-        virgin = self.init(1, count, dtype)
-        return jnp.mean(self.tangent(F, virgin), (-1, -2))
 
     def tangent(self, F: Float[Array, "..."], past: Tree) -> Float[Array, "..."]:
         """dP/dF at every point, (d, d, d, d, Q, M) or (d, d, Q, M)."""
         out = None
-        for k, own in enumerate(self.own):
+
+        def slope(law, f, p):
+            return jax.jacfwd(lambda x: law(x, p)[0])(f)
+
+        for g, history in zip(self.groups, past, strict=True):
+            own = self._own(g)
             seen = F if own is None else jnp.where(own, F, rest(F.shape, F.dtype))
-            A = self._over(k, lambda law, f, p: jax.jacfwd(lambda x: law(x, p)[0])(f), seen, past[k])
+            A = self._over(g, slope, seen, history)
             out = A if out is None else jnp.where(own, A, out)
         return out
 
-
-def _sample(law: AbstractLaw, uniform: bool) -> AbstractLaw:
-    numbers, rest = eqx.partition(law, is_number)
-    return law if uniform else eqx.combine(jax.tree.map(lambda x: x[..., 0], numbers), rest)
+    def undeformed_tangent(self, load_shape: tuple[int, ...], dtype) -> Float[Array, "..."]:
+        """dP/dF of the undeformed virgin medium, (d, d, d, d, M) or (d, d, M)."""
+        F = rest((*load_shape, 1, self.count), dtype)
+        return self.tangent(F, self.init(1, dtype))[..., 0, :]
 
 
 def rest(shape: tuple[int, ...], dtype) -> Float[Array, "..."]:

@@ -8,7 +8,7 @@ from jax.flatten_util import ravel_pytree
 
 from .._model import AbstractEnergy
 from .._results import RESULTS
-from .._scale import AbstractScale, Solution, hold
+from .._scale import AbstractScale, hold
 from .._typing import Tree
 from ..solve import Newton, dense_solve_symmetric, descent_direction, flatness, implicit, less_energy, norm, root
 from ._closed import answer, choose_first, finite

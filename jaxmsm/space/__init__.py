@@ -3,12 +3,16 @@
 Units: lengths in voxels unless a spacing is given; everything else is the caller's.
 """
 
-from ._boundary import AbstractBoundary as AbstractBoundary
-from ._boundary import LinearDisplacement as LinearDisplacement
-from ._boundary import Periodic as Periodic
-from ._boundary import UniformTraction as UniformTraction
-from ._voxels import AbstractRule as AbstractRule
-from ._voxels import Full as Full
-from ._voxels import MeanDilatation as MeanDilatation
-from ._voxels import Reduced as Reduced
-from ._voxels import Voxels as Voxels
+from ._boundary import (
+    AbstractBoundary as AbstractBoundary,
+    LinearDisplacement as LinearDisplacement,
+    Periodic as Periodic,
+    UniformTraction as UniformTraction,
+)
+from ._voxels import (
+    AbstractRule as AbstractRule,
+    Full as Full,
+    MeanDilatation as MeanDilatation,
+    Reduced as Reduced,
+    Voxels as Voxels,
+)

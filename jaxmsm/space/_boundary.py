@@ -9,6 +9,7 @@ import abc
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jaxtyping import Array, Float
 
 from ._green import diagonalized, fourier
@@ -48,8 +49,8 @@ class Periodic(AbstractBoundary):
     def fold(self, f):
         for axis in range(1, f.ndim):
             last = f.shape[axis] - 1
-            body = jnp.take(f, jnp.arange(last), axis=axis)
-            extra = jnp.take(f, jnp.array([last]), axis=axis)
+            body = lax.slice_in_dim(f, 0, last, axis=axis)
+            extra = lax.slice_in_dim(f, last, last + 1, axis=axis)
             f = body + jnp.pad(extra, [(0, 0) if a != axis else (0, last - 1) for a in range(f.ndim)])
         return f
 
@@ -91,8 +92,7 @@ class UniformTraction(AbstractBoundary):
         return f - _affine_transpose(f)
 
     def green(self, grid, C0):
-        inner = diagonalized(grid, C0, _cosines)
-        return lambda f: inner(f)
+        return diagonalized(grid, C0, _cosines)
 
 
 def _ramps(shape, dtype):
@@ -120,7 +120,8 @@ def _affine(u):
     shape = u.shape[1:]
     out = jnp.zeros_like(u)
     for axis, ramp in enumerate(_ramps(shape, u.dtype)):
-        jump = jnp.take(u, jnp.array([shape[axis] - 1]), axis=axis + 1) - jnp.take(u, jnp.array([0]), axis=axis + 1)
+        n, a = shape[axis], axis + 1
+        jump = lax.slice_in_dim(u, n - 1, n, axis=a) - lax.slice_in_dim(u, 0, 1, axis=a)
         mean = jnp.sum(jump * _face_weights(shape, axis, u.dtype)[None], tuple(range(1, u.ndim)), keepdims=True)
         out = out + mean * ramp[None]
     return out

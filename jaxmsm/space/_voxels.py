@@ -9,9 +9,9 @@ from itertools import product
 from typing import ClassVar
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jaxtyping import Array, Float
 
 
@@ -115,16 +115,18 @@ class Voxels(eqx.Module):
         return table
 
     def corners(self, nodal: Float[Array, "..."]) -> Float[Array, "..."]:
-        """The 2^d corner values of every voxel, shape (2^d, c, M)."""
+        """The 2^d corner values of every voxel, shape (2^d c, M): corners first, components within."""
+        # Without the barrier the CPU backend fuses the padding that made `nodal` into every slice and does not vectorize it.
+        nodal = lax.optimization_barrier(nodal)
         parts = [
             nodal[(slice(None), *(slice(a, a + n) for a, n in zip(corner, self.shape, strict=True)))]
             for corner in product((0, 1), repeat=self.d)
         ]
-        return jnp.stack(parts).reshape(2**self.d, nodal.shape[0], self.count)
+        return jnp.stack(parts).reshape(2**self.d * nodal.shape[0], self.count)
 
     def assemble(self, elementwise: Float[Array, "..."]) -> Float[Array, "..."]:
-        """The transpose of `corners`: corner values added up on the nodes."""
-        parts = elementwise.reshape(2**self.d, elementwise.shape[1], *self.shape)
+        """The transpose of `corners`: corner values added up on the nodes, (c, *(n + 1))."""
+        parts = elementwise.reshape(2**self.d, -1, *self.shape)
         # One axis after the other: the last corner bit belongs to the last axis.
         for axis in range(self.d, 0, -1):
             low, high = parts[0::2], parts[1::2]
@@ -134,19 +136,35 @@ class Voxels(eqx.Module):
             parts = jnp.pad(low, [(0, 0), *left]) + jnp.pad(high, [(0, 0), *right])
         return parts[0]
 
+    def gradient_matrix(self, c: int) -> np.ndarray:
+        """The gradient at the quadrature points from the corners, shape (c d Q, 2^d c).
+
+        One dense product with all components at once: a third of its entries is not zero, and it is still faster than three
+        products of a third the size, since nothing has to be transposed.
+        """
+        table = np.einsum("qja,im->ijqam", self.slopes, np.eye(c))
+        return table.reshape(c * self.d * self.points, 2**self.d * c)
+
     def gradient(self, nodal: Float[Array, "..."]) -> Float[Array, "..."]:
         """The gradient at the quadrature points, (c, d, Q, M)."""
         c = nodal.shape[0]
-        b = jnp.asarray(self.slopes.reshape(-1, 2**self.d), nodal.dtype)
-        g = b @ self.corners(nodal).reshape(2**self.d, -1)
-        return jnp.transpose(g.reshape(self.points, self.d, c, self.count), (2, 1, 0, 3))
+        g = jnp.asarray(self.gradient_matrix(c), nodal.dtype) @ self.corners(nodal)
+        return g.reshape(c, self.d, self.points, self.count)
 
     def divergence(self, flux: Float[Array, "..."]) -> Float[Array, "..."]:
         """The transpose of `gradient`, weighted by the quadrature (total volume 1): nodal forces of a flux (c, d, Q, M)."""
         c = flux.shape[0]
-        b = jnp.asarray(self.slopes.reshape(-1, 2**self.d).T / (self.points * self.count), flux.dtype)
-        f = b @ jnp.transpose(flux, (2, 1, 0, 3)).reshape(self.points * self.d, -1)
-        return self.assemble(f.reshape(2**self.d, c, self.count))
+        b = jnp.asarray(self.gradient_matrix(c).T / (self.points * self.count), flux.dtype)
+        return self.assemble(b @ flux.reshape(-1, self.count))
+
+    def affine(self, gradient: Float[Array, "c d"]) -> Float[Array, "..."]:
+        """Corner values (2^d c,) of an affine field with this gradient that vanishes at the voxel's first corner."""
+        return (jnp.asarray(self.offsets, gradient.dtype) @ gradient.T).reshape(-1)
+
+    @property
+    def offsets(self) -> np.ndarray:
+        """Positions of the corners in a voxel, shape (2^d, d)."""
+        return np.array(list(product((0, 1), repeat=self.d))) * np.array(self.spacing)
 
     def mean(self, field: Float[Array, "..."]) -> Float[Array, "..."]:
         """The volume average of a field (..., Q, M)."""

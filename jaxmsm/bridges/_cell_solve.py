@@ -1,0 +1,219 @@
+"""One load step of a voxel cell: the search for equilibrium, and the answer as a differentiable function of all it depends on."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+from .._model import Mixed
+from .._results import RESULTS
+from .._scale import Solution, choose, hold
+from .._typing import Tree
+from ..solve import CG, GMRES, Problem, Report, axpy, equilibrium, implicit, norm, scaled
+from ._consistency import energy_error, hill_mandel
+from ._kernel import Conditions, Kernel, Unknown
+from ._phases import cast
+from ._precondition import preconditioner
+
+type Cell = Any
+"""A `PeriodicCell`, which stands above this file."""
+
+
+class Guess(eqx.Module):
+    """Where a cell may start: the unknowns, the load they belong to, and their slope in it where that is known."""
+
+    u: Float[Array, "..."]
+    e: Float[Array, "..."]
+    load: Float[Array, "..."]
+    columns: Unknown | None = None
+
+    def start(self, load: Float[Array, "..."]) -> Unknown:
+        """The unknowns predicted for a load, to first order where the slope is known."""
+        if self.columns is None:
+            return self.u, self.e
+        step = load - self.load
+        axes = step.ndim
+        return self.u + jnp.tensordot(step, self.columns[0], axes), self.e + jnp.tensordot(step, self.columns[1], axes)
+
+
+class Reference(eqx.Module):
+    """What a search is preconditioned and judged by: the undeformed medium."""
+
+    tangents: Float[Array, "..."]
+    C0: Float[Array, "..."]
+    weights: Float[Array, "..."] | None
+    scale: Float[Array, ""]
+    floor: Float[Array, ""]
+
+
+def reference(cell: Cell, kernel: Kernel, given: Conditions) -> Reference:
+    """The mean stiffness, the nodal weights and the norms of a member."""
+    palette = given.medium.palette
+    tangents = palette.undeformed_tangent(kernel.load_shape, given.load.F.dtype)
+    C0 = tangents @ palette.fractions.astype(tangents.dtype)
+    weights = cell.preconditioner.weights(kernel, tangents, given)
+    return Reference(tangents, C0, weights, *kernel.norms(given))
+
+
+def as_mixed(load: Tree) -> Mixed:
+    """A load as a mixed one with nothing free, its numbers floats."""
+    if isinstance(load, Mixed):
+        F = _inexact(load.F)
+        return Mixed(F, jnp.asarray(load.P, F.dtype), jnp.asarray(load.mask, bool))
+    F = _inexact(load)
+    return Mixed(F, jnp.zeros_like(F), jnp.ones(F.shape, bool))
+
+
+def _inexact(x) -> Array:
+    x = jnp.asarray(x)
+    return x if jnp.issubdtype(x.dtype, jnp.inexact) else x.astype(jnp.result_type(float))
+
+
+def virgin(cell: Cell, load: Mixed) -> Tree:
+    """The first state: the history of every point, and with sub-steps the load it belongs to (none)."""
+    history = cell.medium(load.F.dtype).init(cell.kernel.grid.points, load.F.dtype)
+    return history if cell.substeps == 1 else (history, undeformed(load.F), jnp.zeros_like(load.P))
+
+
+def undeformed(F: Float[Array, "..."]) -> Float[Array, "..."]:
+    """No load."""
+    return jnp.eye(F.shape[0], dtype=F.dtype) if F.ndim == 2 else jnp.zeros_like(F)
+
+
+def linear_solver(cell: Cell):
+    """The Krylov solver asked for, or the one that the laws' symmetry calls for."""
+    if cell.solver.linear is not None:
+        return cell.solver.linear
+    return CG() if cell.symmetric else GMRES()
+
+
+def solve(cell: Cell, load: Tree, state: Tree, guess: Guess | None) -> tuple[Solution, Unknown, Conditions]:
+    """The solution, the unknowns at equilibrium, and what they are in equilibrium with (a safe load for a failed member)."""
+    kernel, load = cell.kernel, as_mixed(load)
+    state = virgin(cell, load) if state is None else state
+    given = Conditions(cell.medium(load.F.dtype), load, state)
+    ref = reference(cell, kernel, hold(given))
+    z, report = search(cell, kernel, ref, hold(given), hold(guess))
+    return answer(cell, kernel, ref, given, hold(z), hold(report))
+
+
+def search(cell: Cell, kernel: Kernel, ref: Reference, given: Conditions, guess: Guess | None) -> tuple[Unknown, Report]:
+    """Equilibrium without derivatives, from the guess where it is admissible and from no fluctuation elsewhere."""
+    dtype = given.load.F.dtype
+    inner = cell.solver.inner or dtype
+    cold = kernel.zero(dtype)
+    start = cold
+    if guess is not None:
+        warm = guess.start(given.load.F)
+        F = kernel.deformation(warm[0], kernel.mean(warm, given.load))
+        good = kernel.respond(F, given)[2] & jnp.isfinite(norm(warm))
+        start = choose(good, warm, cold)
+
+    def residual(z):
+        F = kernel.deformation(z[0], kernel.mean(z, given.load))
+        P, _, admissible = kernel.respond(F, given)
+        return kernel.balance(kernel.forces(P), kernel.grid.mean(P), given.load), admissible
+
+    if kernel.linear:
+        stiffness = kernel.tangent(cold, given, inner)
+        operator = lambda z, dtype: stiffness
+    else:
+        operator = lambda z, dtype: kernel.tangent(z, given, dtype)
+    C0, weights = cast((ref.C0, ref.weights), inner)
+    apply = preconditioner(kernel, C0, weights, given.load)
+    problem = Problem(residual, operator, apply, ref.scale, ref.floor, kernel.linear)
+    how = eqx.tree_at(lambda s: s.linear, cell.solver, linear_solver(cell), is_leaf=lambda x: x is None)
+    z, report = equilibrium(problem, start, how)
+    finite = jnp.all(jnp.isfinite(given.load.F)) & jnp.all(jnp.isfinite(given.load.P))
+    result = RESULTS.where(finite, report.result, RESULTS.nonfinite_input)
+    return z, eqx.tree_at(lambda r: r.result, report, result)
+
+
+def answer(
+    cell: Cell, kernel: Kernel, ref: Reference, given: Conditions, z: Unknown, report: Report
+) -> tuple[Solution, Unknown, Conditions]:
+    """The mean stress and the next history at the unknowns found, with their derivatives; a failed member is masked."""
+    ok = report.result == RESULTS.successful
+    dtype = given.load.F.dtype
+    mixed, medium = given.load, given.medium
+    # A member that failed is differentiated at the undeformed state, where everything is finite, and then masked.
+    load = Mixed(jnp.where(ok, mixed.F, undeformed(mixed.F)), jnp.where(ok, mixed.P, 0), mixed.mask | ~ok)
+    past = choose(ok, given.past, medium.init(kernel.grid.points, dtype))
+    given = Conditions(_finite(ok, medium), load, past)
+    z = choose(ok, z, kernel.zero(dtype))
+    z = implicit(kernel.residual, adjoint(cell, kernel), z, given, symmetric=cell.symmetric)
+    outer = kernel.mean(z, load)
+    F = kernel.deformation(z[0], outer)
+    P, following, _ = kernel.respond(F, given)
+    mean = kernel.grid.mean(P)
+    residual = hold(kernel.balance(kernel.forces(P), mean, load))
+    nan = jnp.asarray(jnp.nan, dtype)
+    size = jnp.where(ref.scale > 0, ref.scale, 1)
+    stats = {
+        "newton": report.newton,
+        "linear": report.linear,
+        "cost": report.newton + report.linear,
+        "residual": jnp.where(ok, norm(residual), report.residual) / size,
+        "energy_error": jnp.where(ok, energy_error(kernel, residual, ref.C0, ref.tangents, hold(given)), nan),
+        "hill_mandel": jnp.where(ok, hill_mandel(kernel, *hold((P, F, mean, outer))), nan),
+        "deformation": jnp.where(ok, outer, nan),
+    }
+    result = RESULTS.where(_unloaded(hold(mean), ref, hold(given)), RESULTS.no_load_path, RESULTS.successful)
+    result = RESULTS.where(ok, result, report.result)
+    found = Guess(*hold(z), hold(load.F))
+    return Solution(jnp.where(ok, mean, nan), choose(ok, following, given.past), found, result, stats), z, given
+
+
+def adjoint(cell: Cell, kernel: Kernel):
+    """The linear solve of derivatives: to the tolerance of the cell, NaN where its recomputed residual misses it."""
+
+    def solve_linear(matvec, rhs, z, given):
+        ref = reference(cell, kernel, given)
+        apply = preconditioner(kernel, ref.C0, ref.weights, given.load)
+        quick = kernel.tangent(z, given, given.load.F.dtype) if cell.symmetric else matvec
+        return refined(linear_solver(cell), quick, rhs, apply, cell.solver.tolerance(given.load.F.dtype))[0]
+
+    return solve_linear
+
+
+def refined(solver, matvec, rhs: Tree, precondition, tolerance: float, floor=0.0):
+    """x with |matvec(x) - rhs| <= tolerance |rhs| + floor, in up to four passes; NaN and False where it is missed.
+
+    Returns:
+        x, whether it is good, and the iterations taken.
+    """
+    size = norm(rhs)
+    target = tolerance * size + floor
+
+    def going(carry):
+        _, _, left, tries, _ = carry
+        return (left > target) & (tries < 4)
+
+    def step(carry):
+        x, r, left, tries, steps = carry
+        dx, report = solver(matvec, scaled(1 / left, r), precondition, 0.5 * target / left)
+        x = axpy(left, dx, x)
+        r = jax.tree.map(lambda b, k: b - k, rhs, matvec(x))
+        return x, r, norm(r), tries + 1, steps + report.steps
+
+    count = jnp.zeros_like(size, jnp.int32)
+    x, _, left, _, steps = lax.while_loop(going, step, (scaled(jnp.zeros_like(size), rhs), rhs, size, count, count))
+    good = left <= target
+    return jax.tree.map(lambda a: jnp.where(good, a, jnp.nan), x), good, steps
+
+
+def _finite(ok, tree: Tree) -> Tree:
+    """The tree with one for every number of a failed member that is none."""
+    return jax.tree.map(lambda x: jnp.where(ok | jnp.isfinite(x), x, 1) if eqx.is_inexact_array(x) else x, tree)
+
+
+def _unloaded(mean: Array, ref: Reference, given: Conditions) -> Array:
+    """True where a phase has no stiffness and nothing is carried of what the phases would carry if they deformed alike."""
+    H = given.load.F - undeformed(given.load.F)
+    would = norm(jnp.tensordot(ref.C0, H, H.ndim))
+    size = jnp.sqrt(jnp.sum(jnp.square(ref.tangents), tuple(range(ref.tangents.ndim - 1))))
+    porous = jnp.any(size == 0)
+    return porous & jnp.all(given.load.mask) & (would > 0) & (norm(mean) <= 1e-6 * would)

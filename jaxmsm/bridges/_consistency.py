@@ -1,0 +1,76 @@
+"""Figures by which a cell's answer can be judged: recomputed residual, energy error, Hill-Mandel defect."""
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ..solve import norm
+from ._kernel import Conditions, Kernel, Unknown
+from ._phases import rest
+
+
+def hill_mandel(kernel: Kernel, P: Array, F: Array, mean: Array, outer: Array) -> Float[Array, ""]:
+    """| <P : F> - <P> : <F> | over the mean of |P| |F - I|: a check of averaging and of conditions, not of convergence."""
+    axes = tuple(range(mean.ndim))
+    H = F - rest((*mean.shape, 1, 1), F.dtype)
+    work = kernel.grid.mean(jnp.sum(P * H, axes))
+    size = kernel.grid.mean(jnp.sqrt(jnp.sum(P * P, axes) * jnp.sum(H * H, axes)))
+    imposed = jnp.sum(mean * (outer - rest((*mean.shape, 1, 1), F.dtype)[..., 0, 0]))
+    return jnp.abs(work - imposed) / jnp.where(size > 0, size, 1)
+
+
+def energy_error(kernel: Kernel, residual: Unknown, C0: Array, palette: Array, given: Conditions) -> Float[Array, ""]:
+    """A bound on the energy of the error, 1/2 r.K^-1 r <= 1/2 r.K0^-1 r / softest, in units of stress.
+
+    Valid: for periodic faces and a linear medium; in a nonlinear one it is an estimate by the undeformed stiffness, and where a
+        phase has no stiffness by that of the others.
+    """
+    green = kernel.boundary.green(kernel.grid, C0[None, :, None, :] if kernel.scalar else C0)
+    raw = 0.5 * jnp.sum(green(residual[0]) * residual[0])
+    stiffness = jnp.maximum(softest(palette, C0), jnp.finfo(C0.dtype).eps)
+    return jnp.abs(raw) / stiffness + 0.5 * kernel.grid.count * norm(residual[1]) ** 2 / jnp.where(norm(C0) > 0, norm(C0), 1)
+
+
+def softest(tangents: Float[Array, "..."], C0: Float[Array, "..."]) -> Float[Array, ""]:
+    """A lower bound on the eigenvalues of the tangents against C0, over those that have stiffness: min 1 / tr(C^-1 C0)."""
+    C, reference = _mandel(tangents), _mandel(C0[..., None])[..., 0]
+    inverse, alive = _inverse(C)
+    trace = sum(inverse[i][j] * reference[i, j] for i in range(len(C)) for j in range(len(C)))
+    alive &= trace > 0
+    least = jnp.where(alive, 1 / jnp.where(alive, trace, 1), jnp.inf)
+    return jnp.where(jnp.any(alive), jnp.min(least), 1)
+
+
+def _mandel(A: Float[Array, "..."]) -> Float[Array, "..."]:
+    """The tangents on symmetric loads in an orthonormal basis, symmetrized, (n, n, P)."""
+    if A.ndim == 3:
+        return 0.5 * (A + jnp.swapaxes(A, 0, 1))
+    d = A.shape[0]
+    units = []
+    for i in range(d):
+        for j in range(i, d):
+            unit = np.zeros((d, d))
+            unit[i, j] += 0.5
+            unit[j, i] += 0.5
+            units.append(unit * (1 if i == j else 2**0.5))
+    basis = jnp.asarray(np.stack(units), A.dtype)
+    C = jnp.einsum("rij,ijklp,skl->rsp", basis, A, basis)
+    return 0.5 * (C + jnp.swapaxes(C, 0, 1))
+
+
+def _inverse(C: Float[Array, "n n P"]) -> tuple[list[list[Array]], Array]:
+    """Inverses by Gauss-Jordan elimination written out, and where they exist; the matrices lie last, so it runs over them."""
+    n = len(C)
+    a = [[C[i, j] for j in range(n)] + [jnp.full_like(C[i, 0], float(i == j)) for j in range(n)] for i in range(n)]
+    scale = sum(jnp.abs(C[i, i]) for i in range(n))
+    alive = jnp.ones(scale.shape, bool)
+    for i in range(n):
+        good = a[i][i] > 8 * jnp.finfo(C.dtype).eps * scale
+        alive &= good
+        pivot = 1 / jnp.where(good, a[i][i], 1)
+        a[i] = [x * pivot for x in a[i]]
+        for k in range(n):
+            if k != i:
+                factor = a[k][i]
+                a[k] = [x - factor * y for x, y in zip(a[k], a[i], strict=True)]
+    return [row[n:] for row in a], alive
