@@ -1,1 +1,16 @@
 """Files in and out."""
+
+from ._folder import fresh_folder as fresh_folder, live_folder as live_folder, whole_folder as whole_folder
+from ._images import image_spacing as image_spacing, read_image as read_image
+from ._input import InputError as InputError
+from ._materials import (
+    LAWS as LAWS,
+    Materials as Materials,
+    Phase as Phase,
+    make_phase as make_phase,
+    read_materials as read_materials,
+)
+from ._paths import LoadPath as LoadPath, read_path as read_path
+from ._phases import phases as phases
+from ._summary import versions as versions, write_summary as write_summary
+from ._vti import read_vti as read_vti, write_vti as write_vti

@@ -1,1 +1,38 @@
-"""The named systems, one story a file."""
+"""The named systems, one story a file, runnable from the command line.
+
+A system is a module with `Options` (a dataclass upon `Common`, whose docstrings are the help, units included) and
+`run(options, out, console) -> Report`, which writes its files into the folder `out`. A new one is a line in a table below; nothing
+is imported before it is asked for. Units: the caller's own, any consistent set, unless a system states its own.
+"""
+
+import importlib
+from dataclasses import dataclass
+from types import ModuleType
+
+
+@dataclass(frozen=True)
+class System:
+    """Where a system is and what it does.
+
+    Attributes:
+        module: its module's name in this room.
+        summary: one sentence.
+        resumes: it writes into its final folder as it goes and takes up there after a kill; others leave a whole folder or none.
+    """
+
+    module: str
+    summary: str
+    resumes: bool = False
+
+    def load(self) -> ModuleType:
+        """The module, imported now."""
+        return importlib.import_module(f"{__name__}.{self.module}")
+
+
+COMMANDS: dict[str, System] = {
+    "homogenize": System("_homogenize", "Effective law of an image of phases, with its bounds and brackets."),
+}
+"""Systems that are a command of their own: `jaxmsm NAME`."""
+
+SYSTEMS: dict[str, System] = {}
+"""Systems that are stories: `jaxmsm run NAME`."""

@@ -1,0 +1,20 @@
+"""What a person handed over and nobody can use."""
+
+from difflib import get_close_matches
+
+
+class InputError(ValueError):
+    """An input that cannot be used; its message is one sentence that says what to do."""
+
+
+def unknown(what: str, given: str, known, *, where: str = "") -> InputError:
+    """The sentence for a name that is none of the known ones, with the nearest of them."""
+    near = get_close_matches(given, list(known), 1)
+    hint = f" Did you mean `{near[0]}`?" if near else ""
+    listed = ", ".join(f"`{name}`" for name in known)
+    return InputError(f"{where}{what} `{given}` is not known; known are {listed}.{hint}")
+
+
+def needs(package: str) -> InputError:
+    """The sentence for a package that images and files need."""
+    return InputError(f"The package `{package}` is not installed: run `pip install 'jaxmsm[files]'`.")

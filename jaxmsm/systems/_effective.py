@@ -1,0 +1,177 @@
+"""The effective law of an image beside its bounds and brackets, as numbers and as a table."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .._results import names
+from .._scale import Solution
+from ..bridges import PeriodicCell
+from ..solids import (
+    AbstractLaw,
+    engineering_constants,
+    hashin_shtrikman,
+    hashin_shtrikman_conductivity,
+    reuss,
+    symmetry_class,
+    to_voigt,
+    voigt,
+)
+from ..space import AbstractBoundary, LinearDisplacement, UniformTraction
+from ._console import Report
+
+COLUMNS = ("Reuss", "traction", "periodic", "displacement", "Voigt")
+"""From the softest to the stiffest: every one bounds the next (for `periodic`, the window as if it were repeated)."""
+
+
+@dataclass
+class Brackets:
+    """Effective tensors (d, d, d, d), or (d, d) for conduction, by boundary condition, with their codes.
+
+    `solution` is the periodic one, where fields may start.
+    """
+
+    solution: Solution
+    tensors: dict[str, np.ndarray]
+    codes: dict[str, str]
+    stats: dict[str, dict[str, float]] = field(default_factory=dict)
+
+
+@eqx.filter_jit
+def _linearize(cell, load):
+    return cell.linearize(load)
+
+
+def bracketed(
+    cell: PeriodicCell, load: Any, moved: Callable[..., None], said: Callable[[str], None], *, brackets: bool
+) -> Brackets:
+    """The slope of the cell's answer at a load, periodic and, where asked for, between the two bracketing conditions.
+
+    Args:
+        moved: called after each of the solves, with the label of the next one.
+        said: called with the first result in a line, as soon as there is one.
+    """
+    solution, slope = _linearize(cell, load)
+    found = Brackets(solution, {}, {})
+    _enter(found, "periodic", solution, slope)
+    said(_brief(found.tensors["periodic"]))
+    moved(1, "uniform traction" if brackets else None)
+    conditions: list[tuple[str, AbstractBoundary, str | None]] = [
+        ("traction", UniformTraction(), "linear displacement"),
+        ("displacement", LinearDisplacement(), None),
+    ]
+    for name, boundary, following in conditions if brackets else []:
+        _enter(found, name, *_linearize(eqx.tree_at(lambda c: c.boundary, cell, boundary), load))
+        moved(1, following)
+    return found
+
+
+def _brief(tensor: np.ndarray) -> str:
+    said = _conduction(tensor) if tensor.ndim == 2 else _mechanics(tensor)
+    return "Periodic cell: " + ", ".join(f"{key} {_text(value)}" for key, value in said.items() if key[0] in "Ck")
+
+
+def _enter(found: Brackets, name: str, solution: Solution, slope) -> None:
+    found.tensors[name] = np.asarray(slope)
+    found.codes[name] = str(names(solution.result))
+    found.stats[name] = {key: np.asarray(value).tolist() for key, value in solution.stats.items() if np.ndim(value) == 0}
+
+
+def tabulate(report: Report, found: Brackets, laws: Sequence[AbstractLaw], fractions: np.ndarray) -> None:
+    """The tensors, what they say, and the bounds, into the report."""
+    report.codes |= {f"{name} condition": code for name, code in found.codes.items()}
+    scalar, d = laws[0].scalar, found.tensors["periodic"].shape[0]
+    phases = _tangents(laws, d)
+    tensors = _bounds(phases, fractions) | found.tensors
+    shown = [name for name in COLUMNS if name in tensors]
+    report.head = ("", *shown)
+    said = {name: _conduction(tensors[name]) if scalar else _mechanics(tensors[name]) for name in shown}
+    keys = list(said["periodic"])
+    report.rows += [(key, *(_text(said[name][key]) for name in shown)) for key in keys]
+    matrices = {name: t if scalar else np.asarray(to_voigt(jnp.asarray(t))) for name, t in tensors.items()}
+    report.numbers |= {"effective": said, "tensors": matrices, "solves": found.stats}
+    if not scalar:
+        report.numbers["order"] = "11 22 12" if d == 2 else "11 22 33 23 13 12"
+        report.numbers["symmetry"] = _symmetry(tensors["periodic"])
+        report.title += f"; as a periodic cell the law is {report.numbers['symmetry']}"
+    limits = _hashin_shtrikman(phases, fractions, d)
+    report.numbers["hashin_shtrikman"] = limits
+    for key, (low, high) in limits.items():
+        ends = {shown[0]: _text(low), shown[-1]: _text(high)}
+        report.rows.append((f"{key} (HS bounds)", *(ends.get(name, "") for name in shown)))
+    if scalar:
+        _tortuosity(report, phases, fractions, tensors["periodic"], shown)
+
+
+def _tangents(laws: Sequence[AbstractLaw], d: int) -> np.ndarray:
+    """The undeformed tangents of the phases, one after the other."""
+    rest = jnp.zeros(d) if laws[0].scalar else jnp.eye(d)
+    return np.stack([np.asarray(jax.jacfwd(lambda F, law=law: law(F, law.init())[0])(rest)) for law in laws])
+
+
+def _bounds(phases: np.ndarray, fractions: np.ndarray) -> dict[str, np.ndarray]:
+    f, C = jnp.asarray(fractions, phases.dtype), jnp.asarray(phases)
+    # Where one phase carries nothing, a series of all of them carries nothing.
+    empty = any(fractions[k] > 0 and not phases[k].any() for k in range(len(phases)))
+    low = np.zeros(phases.shape[1:]) if empty else np.asarray(reuss(f, C))
+    return {"Reuss": low, "Voigt": np.asarray(voigt(f, C))}
+
+
+def _mechanics(C: np.ndarray) -> dict[str, float]:
+    """Matrix components in Voigt's notation and engineering constants."""
+    d = C.shape[0]
+    M = np.asarray(to_voigt(jnp.asarray(C)))
+    pairs = [(k, k) for k in range(d)] + [(a, b) for a in range(d) for b in range(a + 1, d)] + [(k, k) for k in range(d, len(M))]
+    label = {3: (1, 2, 6), 6: (1, 2, 3, 4, 5, 6)}[len(M)]
+    out = {f"C{label[a]}{label[b]}": float(M[a, b]) for a, b in pairs}
+    solid = np.all(np.isfinite(M)) and np.linalg.matrix_rank(M) == len(M)
+    constants = engineering_constants(jnp.asarray(C if solid else np.full_like(C, np.nan)))
+    return out | {key: float(value) for key, value in constants.items()}
+
+
+def _conduction(K: np.ndarray) -> dict[str, float]:
+    d = len(K)
+    places = [(k, k) for k in range(d)] + [(a, b) for a in range(d) for b in range(a + 1, d)]
+    return {f"k{a + 1}{b + 1}": float(K[a, b]) for a, b in places}
+
+
+def _symmetry(C: np.ndarray) -> str:
+    return symmetry_class(jnp.asarray(C)) if np.any(C) else "zero"
+
+
+def _hashin_shtrikman(phases: np.ndarray, fractions: np.ndarray, d: int) -> dict[str, tuple[float, float]]:
+    """Bounds on an isotropic arrangement of the phases, where all of them are isotropic; else nothing."""
+    f = jnp.asarray(fractions, phases.dtype)
+    if phases.ndim == 3:
+        k = np.array([K[0, 0] for K in phases])
+        if any(np.abs(K - x * np.eye(d)).max() > 1e-6 * abs(x) for K, x in zip(phases, k, strict=True)):
+            return {}
+        low, high = hashin_shtrikman_conductivity(f, jnp.asarray(k), d=d)
+        return {"k": (float(low), float(high))}
+    if any(C.any() and symmetry_class(jnp.asarray(C), rtol=1e-6) != "isotropic" for C in phases):
+        return {}
+    K = np.array([(C[0, 0, 0, 0] + (d - 1) * C[0, 0, 1, 1]) / d for C in phases])
+    G = np.array([C[0, 1, 0, 1] for C in phases])
+    bulk, shear = hashin_shtrikman(f, jnp.asarray(K), jnp.asarray(G), d=d)
+    return {"K": (float(bulk[0]), float(bulk[1])), "G": (float(shear[0]), float(shear[1]))}
+
+
+def _tortuosity(report: Report, phases: np.ndarray, fractions: np.ndarray, K: np.ndarray, shown: list[str]) -> None:
+    """Fraction times conductivity over effective conductivity, where one phase alone conducts."""
+    conducting = [k for k in range(len(phases)) if phases[k].any()]
+    if len(conducting) != 1:
+        return
+    own, fraction = phases[conducting[0]], fractions[conducting[0]]
+    found = [float(fraction * own[i, i] / K[i, i]) if K[i, i] > 0 else float("inf") for i in range(len(K))]
+    report.numbers["tortuosity"] = found
+    for i, value in enumerate(found):
+        report.rows.append((f"tortuosity {i + 1}", *(_text(value) if name == "periodic" else "" for name in shown)))
+
+
+def _text(value: float) -> str:
+    return "-" if np.isnan(value) else f"{value:.5g}"

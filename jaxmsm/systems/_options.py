@@ -1,0 +1,28 @@
+"""The options that every command shares."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import jax.numpy as jnp
+
+from ..solve import NewtonKrylov
+from ..space import AbstractRule, Full, MeanDilatation, Reduced
+
+RULES: dict[str, AbstractRule] = {"full": Full(), "reduced": Reduced(), "mean-dilatation": MeanDilatation()}
+
+
+@dataclass(kw_only=True)
+class Common:
+    """What every command takes."""
+
+    out: Path | None = None
+    """Folder to write: a new or an empty one (default: a fresh one under results/)."""
+    precision: Literal["float64", "float32", "mixed"] = "float64"
+    """Floating-point numbers; `mixed` solves in float32 and corrects in float64."""
+    quiet: bool = False
+    """Say nothing on the way: the table and errors alone."""
+
+    def solver(self, rtol: float | None = None) -> NewtonKrylov:
+        """The solver of this precision."""
+        return NewtonKrylov(rtol=rtol, inner=jnp.float32 if self.precision == "mixed" else None)
