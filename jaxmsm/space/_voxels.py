@@ -63,12 +63,12 @@ class MeanDilatation(AbstractRule):
         eye = jnp.eye(d, dtype=F.dtype)[:, :, None, None]
         if small:
             trace = sum(F[i, i] for i in range(d))
-            return F + eye * (trace.mean(0, keepdims=True) - trace) / d
+            return F + eye * ((trace.mean(0, keepdims=True) - trace) / d)[None, None]
         J = F[0, 0] * F[1, 1] - F[0, 1] * F[1, 0] if d == 2 else _det3(F)
         safe = jnp.where(J > 0, J, 1)
         # Where a volume is negative the law is to see it and say so.
         factor = jnp.where(jnp.all(J > 0, 0), (safe.mean(0) / safe) ** (1 / d), 1)
-        return F * factor
+        return F * factor[None, None]
 
 
 def _det3(F):
