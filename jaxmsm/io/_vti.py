@@ -180,41 +180,25 @@ def _values(entry: ET.Element, root: ET.Element, appended: bytes) -> np.ndarray:
         raise InputError(f"A VTK file must be uncompressed or compressed by zlib, but this one uses `{compressor}`.")
     if form == "appended":
         data = appended[int(entry.get("offset", "0")) :]
-        coded = root.find("AppendedData").get("encoding") == "base64"
+        data = _decoded(data) if root.find("AppendedData").get("encoding") == "base64" else data
     else:
-        data, coded = (entry.text or "").strip().encode(), True
-    raw = _inflate(_Stream(data, coded), header) if compressor else _plain(_Stream(data, coded), header)
+        data = _decoded((entry.text or "").encode())
+    raw = _inflate(data, header) if compressor else _plain(data, header)
     return np.frombuffer(raw, dtype).astype(dtype.newbyteorder("="))
 
 
-class _Stream:
-    """Bytes taken from the front, decoded from base64 where they are coded; a code ends with each `take`."""
-
-    def __init__(self, data: bytes, coded: bool):
-        self.data, self.coded, self.at = data, coded, 0
-
-    def peek(self, count: int) -> bytes:
-        """The first bytes, which stay."""
-        if not self.coded:
-            return self.data[self.at : self.at + count]
-        return base64.b64decode(self.data[self.at : self.at + 4 * -(-count // 3)])[:count]
-
-    def take(self, count: int) -> bytes:
-        """The first bytes, which go."""
-        out = self.peek(count)
-        self.at += 4 * -(-count // 3) if self.coded else count
-        return out
+def _decoded(text: bytes) -> bytes:
+    """Base64 decoded; where header and data were encoded apart, the padding between them is passed over."""
+    return b"".join(base64.b64decode(part) for part in re.findall(rb"[^=]+={0,2}", b"".join(text.split())))
 
 
-def _plain(stream: _Stream, header: np.dtype) -> bytes:
-    # Uncompressed, header and data are encoded as one.
-    count = int(np.frombuffer(stream.peek(header.itemsize), header)[0])
-    return stream.take(header.itemsize + count)[header.itemsize :]
+def _plain(data: bytes, header: np.dtype) -> bytes:
+    count = int(np.frombuffer(data, header, 1)[0])
+    return data[header.itemsize : header.itemsize + count]
 
 
-def _inflate(stream: _Stream, header: np.dtype) -> bytes:
-    blocks = int(np.frombuffer(stream.peek(header.itemsize), header)[0])
-    sizes = np.frombuffer(stream.take((3 + blocks) * header.itemsize), header)[3:]
-    data = stream.take(int(sum(sizes)))
-    ends = np.cumsum(sizes).astype(int)
+def _inflate(data: bytes, header: np.dtype) -> bytes:
+    blocks = int(np.frombuffer(data, header, 1)[0])
+    sizes = np.frombuffer(data, header, 3 + blocks)[3:]
+    ends = (3 + blocks) * header.itemsize + np.cumsum(sizes).astype(int)
     return b"".join(zlib.decompress(data[end - int(size) : end]) for end, size in zip(ends, sizes))
