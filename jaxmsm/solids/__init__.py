@@ -4,25 +4,32 @@ Units: any consistent set; moduli and stresses share one, strains are plain numb
 or (3, 3), laws of conduction of shape (2,) or (3,).
 """
 
-from ._conduction import AnisotropicConductivity as AnisotropicConductivity
-from ._conduction import Conductivity as Conductivity
-from ._elastic import Anisotropic as Anisotropic
-from ._elastic import Cubic as Cubic
-from ._elastic import Elastic as Elastic
-from ._elastic import Orthotropic as Orthotropic
-from ._finite import NeoHookean as NeoHookean
-from ._finite import SaintVenantKirchhoff as SaintVenantKirchhoff
-from ._hardening import AbstractHardening as AbstractHardening
-from ._hardening import ArmstrongFrederick as ArmstrongFrederick
-from ._hardening import Linear as Linear
-from ._hardening import Prager as Prager
-from ._hardening import Voce as Voce
+from ._bounds import (
+    hashin_shtrikman as hashin_shtrikman,
+    hashin_shtrikman_conductivity as hashin_shtrikman_conductivity,
+    reuss as reuss,
+    voigt as voigt,
+)
+from ._conduction import AnisotropicConductivity as AnisotropicConductivity, Conductivity as Conductivity
+from ._effective import (
+    engineering_constants as engineering_constants,
+    from_voigt as from_voigt,
+    symmetry_class as symmetry_class,
+    to_voigt as to_voigt,
+)
+from ._elastic import Anisotropic as Anisotropic, Cubic as Cubic, Elastic as Elastic, Orthotropic as Orthotropic
+from ._finite import NeoHookean as NeoHookean, SaintVenantKirchhoff as SaintVenantKirchhoff
+from ._hardening import (
+    AbstractHardening as AbstractHardening,
+    ArmstrongFrederick as ArmstrongFrederick,
+    Linear as Linear,
+    Prager as Prager,
+    Voce as Voce,
+)
 from ._kinematics import strain as strain
 from ._law import AbstractLaw as AbstractLaw
-from ._plastic import J2 as J2
-from ._plastic import Plastic as Plastic
+from ._network import Polyconvex as Polyconvex
+from ._own import Law as Law
+from ._plastic import J2 as J2, Plastic as Plastic
 from ._stability import acoustic_eigenvalue as acoustic_eigenvalue
-from ._wrappers import Eigenstrain as Eigenstrain
-from ._wrappers import PlaneStress as PlaneStress
-from ._wrappers import Rotated as Rotated
-from ._wrappers import thermal as thermal
+from ._wrappers import Eigenstrain as Eigenstrain, PlaneStress as PlaneStress, Rotated as Rotated, thermal as thermal

@@ -3,7 +3,7 @@
 import equinox as eqx
 import jax.numpy as jnp
 
-from ._kinematics import Number, det, eye, inverse_log, matmul, number, trace, transpose
+from ._kinematics import Number, det, inverse_log, number, parts, product, total, whole
 from ._law import AbstractLaw
 
 
@@ -32,9 +32,13 @@ class SaintVenantKirchhoff(AbstractLaw):
         return cls(lam=E * nu / ((1 + nu) * (1 - 2 * nu)), mu=E / (2 * (1 + nu)))
 
     def __call__(self, F, past):
-        one = eye(F.shape[0], F.dtype)
-        E = 0.5 * (matmul(transpose(F), F) - one)
-        return matmul(F, self.lam * trace(E) * one + 2 * self.mu * E), past
+        f = parts(F)
+        d = range(len(f))
+        # Twice the Green strain, its equal components computed once.
+        twice = {(i, j): total(row[i] * row[j] for row in f) - (i == j) for i in d for j in d if i <= j}
+        pressure = 0.5 * self.lam * total(twice[i, i] for i in d)
+        half = {(i, j): self.mu * x + pressure if i == j else self.mu * x for (i, j), x in twice.items()}
+        return whole(product(f, tuple(tuple(half[min(i, j), max(i, j)] for j in d) for i in d))), past
 
     def admissible(self, F, past):
         del past
@@ -61,8 +65,12 @@ class NeoHookean(AbstractLaw):
         return cls(mu=E / (2 * (1 + nu)), lam=E * nu / ((1 + nu) * (1 - 2 * nu)))
 
     def __call__(self, F, past):
-        G, log_J = inverse_log(F)
-        return self.mu * F + (self.lam * log_J - self.mu) * G, past
+        f = parts(F)
+        g, log_J = inverse_log(f)
+        pressure = self.lam * log_J - self.mu
+        return whole(
+            tuple(tuple(self.mu * x + pressure * y for x, y in zip(r, s, strict=True)) for r, s in zip(f, g, strict=True))
+        ), past
 
     def admissible(self, F, past):
         del past

@@ -4,11 +4,15 @@ Laws are evaluated under nested `vmap` with the voxels as the last axis, where a
 become a batch of tiny GEMMs, some 30 times slower on a CPU than the products and sums written out here.
 """
 
+from collections.abc import Iterable
+from functools import reduce
+from operator import add
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jaxtyping import Array, Float
 
 type Number = float | Float[Array, "..."]
@@ -36,6 +40,46 @@ def eye(d: int, dtype) -> Float[Array, "{d} {d}"]:
     return jnp.asarray(np.eye(d), dtype)
 
 
+type Parts = tuple[tuple[Array, ...], ...]
+"""A tensor as its components, each a scalar at the point (a whole field under `vmap`)."""
+
+
+def parts(A: Float[Array, "i j"]) -> Parts:
+    """The components of a tensor.
+
+    A linearization stores each component once, however often it is used; an array that is reshaped for every product is stored
+    for every product.
+    """
+    # `A[i, j]` is a dynamic slice, which `vmap` turns batch-first; a static one leaves the voxels in the last axis.
+    rows = [lax.index_in_dim(A, i, 0, False) for i in range(A.shape[0])]
+    return tuple(tuple(lax.index_in_dim(row, j, 0, False) for j in range(A.shape[1])) for row in rows)
+
+
+def whole(a: Parts) -> Float[Array, "i j"]:
+    """The tensor of some components."""
+    return jnp.stack([jnp.stack(row) for row in a])
+
+
+def total(terms: Iterable[Array]) -> Array:
+    """The sum, without a zero to start from."""
+    return reduce(add, terms)
+
+
+def flip(a: Parts) -> Parts:
+    """A^T."""
+    return tuple(zip(*a, strict=True))
+
+
+def product(a: Parts, b: Parts) -> Parts:
+    """A B."""
+    return tuple(tuple(total(x * y for x, y in zip(row, column, strict=True)) for column in zip(*b, strict=True)) for row in a)
+
+
+def contraction(a: Parts, b: Parts) -> Array:
+    """A : B, the sum of A_ij B_ij."""
+    return total(x * y for r, s in zip(a, b, strict=True) for x, y in zip(r, s, strict=True))
+
+
 def transpose(A: Float[Array, "i j"]) -> Float[Array, "j i"]:
     """A^T."""
     return jnp.swapaxes(A, 0, 1)
@@ -43,12 +87,12 @@ def transpose(A: Float[Array, "i j"]) -> Float[Array, "j i"]:
 
 def matmul(A: Float[Array, "i j"], B: Float[Array, "j k"]) -> Float[Array, "i k"]:
     """A B."""
-    return jnp.sum(A[:, :, None] * B[None, :, :], 1)
+    return whole(product(parts(A), parts(B)))
 
 
 def matvec(A: Float[Array, "i j"], b: Float[Array, " j"]) -> Float[Array, " i"]:
     """A b."""
-    return jnp.sum(A * b[None, :], 1)
+    return jnp.stack([total(x * b[j] for j, x in enumerate(row)) for row in parts(A)])
 
 
 def ddot(A: Float[Array, "i j"], B: Float[Array, "i j"]) -> Float[Array, ""]:
@@ -58,7 +102,7 @@ def ddot(A: Float[Array, "i j"], B: Float[Array, "i j"]) -> Float[Array, ""]:
 
 def trace(A: Float[Array, "d d"]) -> Float[Array, ""]:
     """tr A."""
-    return sum((A[i, i] for i in range(1, A.shape[0])), A[0, 0])
+    return total(A[i, i] for i in range(A.shape[0]))
 
 
 def sym(A: Float[Array, "d d"]) -> Float[Array, "d d"]:
@@ -71,55 +115,60 @@ def strain(F: Float[Array, "d d"]) -> Float[Array, "d d"]:
     return sym(F) - eye(F.shape[0], F.dtype)
 
 
+def _cofactor(f: Parts) -> Parts:
+    if len(f) == 2:
+        return (f[1][1], -f[1][0]), (-f[0][1], f[0][0])
+
+    def minor(i, j):
+        a, b = f[(i + 1) % 3], f[(i + 2) % 3]
+        return a[(j + 1) % 3] * b[(j + 2) % 3] - a[(j + 2) % 3] * b[(j + 1) % 3]
+
+    return tuple(tuple(minor(i, j) for j in range(3)) for i in range(3))
+
+
 def cofactor(F: Float[Array, "d d"]) -> Float[Array, "d d"]:
     """det(F) F^-T, a polynomial in F."""
-    if F.shape[0] == 2:
-        return jnp.stack([jnp.stack([F[1, 1], -F[1, 0]]), jnp.stack([-F[0, 1], F[0, 0]])])
-    a, b = F[np.array([1, 2, 0])], F[np.array([2, 0, 1])]
-    right, left = np.array([1, 2, 0]), np.array([2, 0, 1])
-    return a[:, right] * b[:, left] - a[:, left] * b[:, right]
+    return whole(_cofactor(parts(F)))
 
 
 def det(F: Float[Array, "d d"]) -> Float[Array, ""]:
     """det F."""
-    if F.shape[0] == 2:
-        return F[0, 0] * F[1, 1] - F[0, 1] * F[1, 0]
-    return (
-        F[0, 0] * (F[1, 1] * F[2, 2] - F[1, 2] * F[2, 1])
-        + F[0, 1] * (F[1, 2] * F[2, 0] - F[1, 0] * F[2, 2])
-        + F[0, 2] * (F[1, 0] * F[2, 1] - F[1, 1] * F[2, 0])
-    )
+    f = parts(F)
+    return total(x * y for x, y in zip(f[0], _cofactor(f)[0], strict=True))
 
 
 @jax.custom_jvp
-def inverse_log(F: Float[Array, "d d"]) -> tuple[Float[Array, "d d"], Float[Array, ""]]:
-    """F^-T and ln det F together.
+def inverse_log(f: Parts) -> tuple[Parts, Array]:
+    """F^-T and ln det F together, by components.
 
     Their slopes are d F^-T = -F^-T dF^T F^-T and d ln J = F^-T : dF, so that a linearization stores F^-T and nothing else;
     the rule calls this function again, so that it can be differentiated again.
 
     Valid: det F > 0; elsewhere the values are finite and mean nothing.
     """
-    J = det(F)
-    J = jnp.where(J > 0, J, 1)
-    return cofactor(F) / J, jnp.log(J)
+    c = _cofactor(f)
+    J = total(x * y for x, y in zip(f[0], c[0], strict=True))
+    # Unchanged where J > 0; without a `where`, which `vmap` would turn batch-first.
+    J = jnp.abs(J) + (J == 0)
+    return tuple(tuple(x / J for x in row) for row in c), jnp.log(J)
 
 
 @inverse_log.defjvp
 def _inverse_log_jvp(primals, tangents):
-    (F,), (dF,) = primals, tangents
-    G, log_J = inverse_log(F)
-    return (G, log_J), (-matmul(matmul(G, transpose(dF)), G), ddot(G, dF))
+    (f,), (df,) = primals, tangents
+    g, log_J = inverse_log(f)
+    dg = product(product(g, flip(df)), g)
+    return (g, log_J), (tuple(tuple(-x for x in row) for row in dg), contraction(g, df))
 
 
 def inverse_transpose(F: Float[Array, "d d"]) -> Float[Array, "d d"]:
     """F^-T. Valid: det F > 0."""
-    return inverse_log(F)[0]
+    return whole(inverse_log(parts(F))[0])
 
 
 def log_det(F: Float[Array, "d d"]) -> Float[Array, ""]:
     """ln det F. Valid: det F > 0."""
-    return inverse_log(F)[1]
+    return inverse_log(parts(F))[1]
 
 
 def pad(F: Float[Array, "d d"], last: Any = 1.0) -> Float[Array, "3 3"]:

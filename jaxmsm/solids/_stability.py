@@ -25,7 +25,7 @@ def acoustic_eigenvalue(A: Float[Array, "d d d d"]) -> Float[Array, ""]:
 
     def refine(k, best):
         radius = 0.1 * 0.5**k
-        ring = best + radius * jnp.concatenate([jnp.zeros_like(directions[:1]), jnp.asarray(_ring(A.shape[0]), A.dtype)])
+        ring = best[None] + radius * jnp.concatenate([jnp.zeros_like(directions[:1]), jnp.asarray(_ring(A.shape[0]), A.dtype)])
         ring = ring / jnp.sqrt(jnp.sum(ring**2, 1, keepdims=True))
         return ring[jnp.argmin(jax.vmap(lambda n: _smallest(held, n))(ring))]
 

@@ -1,0 +1,91 @@
+"""A network as an elastic law: an energy convex in (F, cof F, det F)."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from ._finite import upright
+from ._kinematics import Number, cofactor, cut, ddot, det, number, pad
+from ._law import AbstractLaw
+
+
+class Polyconvex(AbstractLaw):
+    """An isotropic hyperelastic law whose energy is an input-convex network of the invariants.
+
+        W(F) = N(I1, I2, J) - n (J - 1) + growth (J + 1/J - 2)^2,   P = dW/dF,
+        I1 = |F|^2 - 3,  I2 = |cof F|^2 - 3,  J = det F,  n = 2 N_1 + 4 N_2 + N_J at F = I.
+
+    N is convex in its inputs and does not decrease in I1 and I2 (weights through softplus, layers of the smooth ramp
+    (x + sqrt(x^2 + 4)) / 2, which is cheaper; the weights of J are free), so that W is polyconvex whatever the weights are.
+    It is objective and isotropic, because it depends on invariants, and stress-free at F = I, because the term in n, linear
+    in J, says so.
+
+    Valid: det F > 0, where the growth term keeps F from collapsing. In the plane: plane strain.
+    Source: Amos, Xu and Kolter, ICML 2017 (input-convex networks); Linden et al., J. Mech. Phys. Solids 179 (2023) 105363,
+        sections 3 and 4 (invariants, growth and stress correction).
+
+    Attributes:
+        forward: weights between layers; they act through softplus.
+        skip: weights of the inputs (I1, I2, J) in each layer; those of I1 and I2 act through softplus.
+        bias: of each layer.
+        growth: factor of the growth term, through softplus.
+        scale: unit of stress that the network's energy is counted in.
+    """
+
+    forward: tuple[Float[Array, "..."], ...]
+    skip: tuple[Float[Array, "..."], ...]
+    bias: tuple[Float[Array, "..."], ...]
+    growth: Number
+    scale: Number
+
+    def __init__(self, *, key: PRNGKeyArray, width: int = 8, depth: int = 2, scale: Number = 1.0):
+        """A random network.
+
+        Args:
+            width: units of a layer.
+            depth: hidden layers.
+            scale: unit of stress.
+        """
+        sizes = (*(width,) * depth, 1)
+        keys = jax.random.split(key, 2 * len(sizes))
+        # softplus(-2) = .13: sums of a layer's units are of order one.
+        self.forward = tuple(
+            jax.random.normal(k, (out, before)) * 0.5 - 2 for k, out, before in zip(keys, sizes[1:], sizes[:-1], strict=False)
+        )
+        self.skip = tuple(jax.random.normal(k, (out, 3)) * 0.5 - 0.5 for k, out in zip(keys[len(sizes) :], sizes, strict=True))
+        self.bias = tuple(jnp.zeros(out) for out in sizes)
+        self.growth = jnp.zeros(())
+        self.scale = number(scale)
+
+    def energy(self, F: Float[Array, "d d"]) -> Float[Array, ""]:
+        """W, per volume of the undeformed body."""
+        full = pad(F)
+        H = cofactor(full)
+        J = det(full)
+        safe = jnp.where(J > 0, J, 1)
+        # At F = I the network's slope is its stress; a term linear in J takes it away.
+        at_rest = jnp.zeros(3, F.dtype)
+        n = jnp.sum(jax.grad(self._network)(at_rest) * jnp.asarray([2, 4, 1], F.dtype))
+        growth = jax.nn.softplus(self.growth) * jnp.square(safe + 1 / safe - 2)
+        inputs = jnp.stack([ddot(full, full) - 3, ddot(H, H) - 3, J - 1])
+        return self.scale * (self._network(inputs) - self._network(at_rest) - n * (J - 1) + growth)
+
+    def _network(self, x: Float[Array, "3"]) -> Float[Array, ""]:
+        y = None
+        for k, (skip, bias) in enumerate(zip(self.skip, self.bias, strict=True)):
+            last = k == len(self.bias) - 1
+            through = jax.nn.softplus(skip)
+            # A term linear in J keeps convexity whatever its sign; one that is linear in an invariant must not fall with it.
+            weights = jnp.stack([through[:, 0], through[:, 1], skip[:, 2]], 1)
+            z = jnp.sum(weights * x[None, :], 1) + bias
+            if y is not None:
+                z = z + jnp.sum(jax.nn.softplus(self.forward[k - 1]) * y[None, :], 1)
+            y = z if last else jax.nn.squareplus(z)
+        return y[0]
+
+    def __call__(self, F, past):
+        return cut(jax.grad(self.energy)(F), F.shape[0]), past
+
+    def admissible(self, F, past):
+        del past
+        return upright(F)
