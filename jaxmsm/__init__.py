@@ -25,5 +25,7 @@ from .inference import FirstOrder as FirstOrder
 from .inference import LevenbergMarquardt as LevenbergMarquardt
 from .inference import fit as fit
 from .solve import batched as batched
+from .solve import campaign as campaign
+from .solve import march as march
 
 __version__ = "0.1.0"

@@ -41,7 +41,7 @@ def fine(result: RESULTS) -> Bool[Array, "..."]:
 def names(result: RESULTS) -> np.ndarray:
     """The names of the codes, an array of strings of the shape of the batch (what files store)."""
     table = np.array(list(RESULTS._name_to_item))
-    return table[np.asarray(result._value)]
+    return np.asarray(table[np.asarray(result._value)])
 
 
 def from_names(text) -> RESULTS:

@@ -1,5 +1,6 @@
 """Files in and out."""
 
+from ._checkpoint import Checkpoint as Checkpoint
 from ._folder import fresh_folder as fresh_folder, live_folder as live_folder, whole_folder as whole_folder
 from ._images import image_spacing as image_spacing, read_image as read_image
 from ._input import InputError as InputError
@@ -12,5 +13,6 @@ from ._materials import (
 )
 from ._paths import LoadPath as LoadPath, read_path as read_path
 from ._phases import phases as phases
+from ._store import MemorySink as MemorySink, ZarrSink as ZarrSink, read_store as read_store
 from ._summary import versions as versions, write_summary as write_summary
 from ._vti import read_vti as read_vti, write_vti as write_vti

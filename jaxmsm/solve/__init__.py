@@ -1,14 +1,15 @@
 """How unknowns are found: equilibrium, linear systems, adjoints, flow in time, batches and campaigns."""
 
 from ._adjoint import implicit as implicit, stationary as stationary
-from ._batched import Batched as Batched
-from ._batched import LastCost as LastCost
-from ._batched import batched as batched
-from ._budget import Footprint as Footprint
-from ._budget import chunk_for as chunk_for
-from ._budget import footprint as footprint
-from ._budget import free_bytes as free_bytes
-from ._budget import member_bytes as member_bytes
+from ._batched import Batched as Batched, LastCost as LastCost, batched as batched
+from ._budget import (
+    Footprint as Footprint,
+    chunk_for as chunk_for,
+    footprint as footprint,
+    free_bytes as free_bytes,
+    member_bytes as member_bytes,
+)
+from ._campaign import Sink as Sink, Tally as Tally, campaign as campaign
 from ._equilibrium import NewtonKrylov as NewtonKrylov, Problem as Problem, Report as Report, equilibrium as equilibrium
 from ._krylov import (
     CG as CG,
@@ -19,6 +20,7 @@ from ._krylov import (
     norm as norm,
     scaled as scaled,
 )
+from ._march import CutBack as CutBack, Step as Step, march as march
 from ._newton import (
     Newton as Newton,
     dense_solve as dense_solve,

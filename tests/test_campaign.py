@@ -1,0 +1,192 @@
+"""Campaigns: streamed, rescued, killed and resumed."""
+
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from _toys import Kepler, loads_of
+
+import jaxmsm
+from jaxmsm.io import MemorySink, ZarrSink, read_store
+
+N = 50
+CHEAP, THOROUGH = Kepler(jnp.asarray(1.0), limit=40), Kepler(jnp.asarray(1.0))
+
+
+def given():
+    loads = jax.tree.map(np.array, loads_of(N, hard=0.2))
+    loads["a"][7] = 1.5
+    return loads
+
+
+@pytest.fixture(scope="module")
+def expected():
+    return jaxmsm.batched(THOROUGH)(jax.tree.map(jnp.asarray, given()))
+
+
+def check(rows, expected):
+    np.testing.assert_array_equal(rows["value"], expected.value)
+    np.testing.assert_array_equal(rows["stats/cost"], expected.stats["cost"])
+    np.testing.assert_array_equal(rows["code"].astype(str), jaxmsm.names(expected.result))
+
+
+def test_a_campaign_is_a_batch(expected):
+    sink, seen = MemorySink(), []
+    tally = jaxmsm.campaign(THOROUGH, given(), sink, block=8, on_progress=lambda *x: seen.append(x))
+    check(sink.rows, expected)
+    assert seen[0] == (0, N, 0)
+    assert seen[1] == (8, N, 1)
+    assert seen[-1] == (N, N, 1)
+    assert tally == (N, {"successful": N - 1, "out_of_range": 1}, N)
+    assert tally.failed == 1
+
+
+def test_order_by_cost_changes_nothing(expected):
+    sink = MemorySink()
+    jaxmsm.campaign(THOROUGH, given(), sink, block=8, cost=np.asarray(expected.stats["cost"]))
+    check(sink.rows, expected)
+
+
+def test_the_hard_ones_are_rescued(expected):
+    cheap, both, sink = MemorySink(), [], MemorySink()
+    alone = jaxmsm.campaign(CHEAP, given(), cheap, block=8)
+    hard = int(np.sum(np.asarray(expected.stats["cost"]) > 40))
+    assert hard > 3
+    assert alone.codes["nonlinear_max_steps_reached"] == hard
+    tally = jaxmsm.campaign(CHEAP, given(), sink, rescue=[THOROUGH], block=8, on_progress=lambda *x: both.append(x))
+    check(sink.rows, expected)
+    assert tally.codes == {"successful": N - 1, "out_of_range": 1}
+    assert tally.solved == N + hard + 1  # The impossible one is tried by both.
+    assert both[-1] == (N, N, 1)
+    assert np.sum(sink.rows["tries"] == 2) == hard + 1
+    # A rescue may also come later.
+    later = jaxmsm.campaign(CHEAP, given(), cheap, rescue=[THOROUGH], block=8)
+    assert later.solved == hard + 1
+    check(cheap.rows, expected)
+
+
+class Interrupted(MemorySink):
+    """A sink whose process dies at some write."""
+
+    def __init__(self, writes):
+        super().__init__()
+        self.left = writes
+
+    def write(self, *args):
+        if self.left == 0:
+            raise KeyboardInterrupt
+        self.left -= 1
+        super().write(*args)
+
+
+@pytest.mark.parametrize("writes", [0, 3, 14])
+def test_no_member_is_lost_or_repeated(expected, writes):
+    sink = Interrupted(writes)
+    options = {"rescue": [THOROUGH], "block": 4, "chunk": 4, "cost": np.asarray(expected.stats["cost"])}
+    with pytest.raises(KeyboardInterrupt):
+        jaxmsm.campaign(CHEAP, given(), sink, **options)
+    before = int(np.sum(sink.rows["tries"].astype(int)))
+    sink.left = -1
+    rest = jaxmsm.campaign(CHEAP, given(), sink, **options)
+    undisturbed = MemorySink()
+    whole = jaxmsm.campaign(CHEAP, given(), undisturbed, **options)
+    assert before + rest.solved == whole.solved
+    for name, rows in undisturbed.rows.items():
+        np.testing.assert_array_equal(sink.rows[name], rows)
+    assert jaxmsm.campaign(CHEAP, given(), sink, **options).solved == 0
+
+
+def test_leaves_of_the_scale_memory_mapped(tmp_path):
+    ks = np.linspace(0.5, 1.5, N)
+    np.save(tmp_path / "k.npy", ks)
+    loads = loads_of(N)
+    scale = eqx.tree_at(lambda s: s.k, THOROUGH, np.load(tmp_path / "k.npy", mmap_mode="r"))
+    sink = MemorySink()
+    jaxmsm.campaign(scale, jax.tree.map(np.asarray, loads), sink, over=lambda s: s.k, block=8, slope=True)
+    x = sink.rows["value"]
+    np.testing.assert_allclose(x - loads["a"] * np.sin(x), ks * loads["b"], atol=1e-14)
+    np.testing.assert_allclose(sink.rows["slope/b"], ks / (1 - loads["a"] * np.cos(x)), rtol=1e-12)
+
+
+def test_the_store_is_laid_out_as_documented(tmp_path, expected):
+    import zarr
+
+    path = tmp_path / "answers.zarr"
+    jaxmsm.campaign(THOROUGH, given(), ZarrSink(path, rows=16), block=8, about={"why": "a test"})
+    check(read_store(path), expected)
+    group = zarr.open_group(path, mode="r")
+    assert group.metadata.zarr_format == 3
+    assert group.attrs["format"] == "jaxmsm campaign, version 1"
+    assert group.attrs["about"] == {"why": "a test"}
+    assert group.attrs["members"] == N
+    assert group.attrs["versions"]["jax"] == jax.__version__
+    assert group["value"].chunks == (16,)
+    assert sorted(read_store(path)) == ["code", "stats/cost", "stats/residual", "tries", "value"]
+
+
+def test_another_campaign_is_refused(tmp_path):
+    path = tmp_path / "answers.zarr"
+    loads = given()
+    jaxmsm.campaign(THOROUGH, loads, ZarrSink(path), block=8)
+    assert jaxmsm.campaign(THOROUGH, loads, ZarrSink(path), block=8).solved == 0
+    loads["b"][3] += 1e-15
+    with pytest.raises(ValueError, match="holds the answers of another campaign"):
+        jaxmsm.campaign(THOROUGH, loads, ZarrSink(path), block=8)
+    with pytest.raises(ValueError, match="another campaign"):
+        jaxmsm.campaign(Kepler(jnp.asarray(1.1)), given(), ZarrSink(path), block=8)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("precious")
+    with pytest.raises(ValueError, match="must be a campaign's store"):
+        jaxmsm.campaign(THOROUGH, given(), ZarrSink(tmp_path / "mine"), block=8)
+    with pytest.raises(ValueError, match="must be a campaign's store"):
+        read_store(tmp_path / "nothing")
+
+
+def test_bad_input():
+    with pytest.raises(ValueError, match="`block` must be a positive integer"):
+        jaxmsm.campaign(THOROUGH, given(), MemorySink(), block=0)
+    with pytest.raises(ValueError, match="`cost` must hold one number a member"):
+        jaxmsm.campaign(THOROUGH, given(), MemorySink(), cost=np.ones(3))
+
+
+def killable(path):
+    """The campaign of the kill test, slow enough to be hit in the middle."""
+    pause = lambda done, total, failed: time.sleep(0.1 if os.environ.get("SLOW") else 0)
+    return jaxmsm.campaign(CHEAP, given(), ZarrSink(path, rows=16), rescue=[THOROUGH], block=4, chunk=4, on_progress=pause)
+
+
+def test_killed_and_resumed_with_the_same_bits(tmp_path):
+    here = pathlib.Path(__file__).parent
+    places = [str(here), str(pathlib.Path(jaxmsm.__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
+    environment = os.environ | {"SLOW": "1", "PYTHONPATH": os.pathsep.join(places)}
+    code = (
+        "import sys, jax, pathlib; jax.config.update('jax_enable_x64', True); "
+        "import test_campaign; test_campaign.killable(pathlib.Path(sys.argv[1]))"
+    )
+    path = tmp_path / "killed.zarr"
+    child = subprocess.Popen([sys.executable, "-c", code, str(path)], env=environment)
+    until = time.time() + 60
+    while time.time() < until and child.poll() is None:
+        if (path / "tries" / "c").exists() and np.sum(read_store(path)["tries"]) > 12:
+            break
+        time.sleep(0.02)
+    child.send_signal(signal.SIGKILL)
+    assert child.wait() == -signal.SIGKILL  # It had not come to its end.
+    before = read_store(path)
+    held = before["tries"] > 0
+    assert 12 < held.sum() < N
+    rest = killable(path)
+    whole = killable(tmp_path / "whole.zarr")
+    assert before["tries"].astype(int).sum() + rest.solved == whole.solved
+    after, undisturbed = read_store(path), read_store(tmp_path / "whole.zarr")
+    assert sorted(after) == sorted(undisturbed)
+    for name, rows in undisturbed.items():
+        np.testing.assert_array_equal(after[name], rows)
