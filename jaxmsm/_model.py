@@ -97,9 +97,9 @@ class Mixed(eqx.Module):
     stresses is imposed; this holds at small and at finite strain.
     """
 
-    F: Float[Array, "d d"]
-    P: Float[Array, "d d"]
-    mask: Bool[Array, "d d"]
+    F: Float[Array, "..."]
+    P: Float[Array, "..."]
+    mask: Bool[Array, "..."]
 
 
 class Span(eqx.Module):

@@ -90,16 +90,6 @@ def linear_solver(cell: Cell):
     return CG() if cell.symmetric else GMRES()
 
 
-def solve(cell: Cell, load: Tree, state: Tree, guess: Guess | None) -> tuple[Solution, Unknown, Conditions]:
-    """The solution, the unknowns at equilibrium, and what they are in equilibrium with (a safe load for a failed member)."""
-    kernel, load = cell.kernel, as_mixed(load)
-    state = virgin(cell, load) if state is None else state
-    given = Conditions(cell.medium(load.F.dtype), load, state)
-    ref = reference(cell, kernel, hold(given))
-    z, report = search(cell, kernel, ref, hold(given), hold(guess))
-    return answer(cell, kernel, ref, given, hold(z), hold(report))
-
-
 def search(cell: Cell, kernel: Kernel, ref: Reference, given: Conditions, guess: Guess | None) -> tuple[Unknown, Report]:
     """Equilibrium without derivatives, from the guess where it is admissible and from no fluctuation elsewhere."""
     dtype = given.load.F.dtype

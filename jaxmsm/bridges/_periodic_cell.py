@@ -15,11 +15,12 @@ from .._scale import AbstractScale, Solution, hold
 from ..solids import AbstractLaw
 from ..solve import NewtonKrylov
 from ..space import AbstractBoundary, AbstractRule, Full, Periodic, Voxels
-from ._cell_solve import Guess, as_mixed, solve, virgin
+from ._cell_solve import Guess, as_mixed, virgin
 from ._cell_tangent import consistent_tangent
 from ._kernel import Kernel
 from ._phases import Medium, cast
 from ._precondition import AbstractPreconditioner, Automatic
+from ._substeps import solve
 
 
 class PeriodicCell(AbstractScale):
