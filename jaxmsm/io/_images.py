@@ -2,7 +2,9 @@
 
 import importlib
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Shaped
@@ -96,13 +98,13 @@ def _gray(file: Path, values: np.ndarray) -> np.ndarray:
     return np.asarray(values[..., :3] @ _GRAY)
 
 
-def _picture(file: Path, name: None) -> np.ndarray:
+def _picture(file: Path, name: Any) -> np.ndarray:
     del name
     with _module("PIL.Image", "pillow").open(file) as picture:
         return np.asarray(picture)
 
 
-def _tiff(file: Path, name: None) -> np.ndarray:
+def _tiff(file: Path, name: Any) -> np.ndarray:
     del name
     tifffile = _module("tifffile", "tifffile")
     with tifffile.TiffFile(file) as tiff:
@@ -120,7 +122,7 @@ def _channels(values: np.ndarray, samples: int) -> np.ndarray:
     return values if samples > 1 else values[..., None]
 
 
-def _numpy(file: Path, name: None) -> np.ndarray:
+def _numpy(file: Path, name: Any) -> np.ndarray:
     del name
     return np.load(file, allow_pickle=False)
 
@@ -163,7 +165,14 @@ def _module(name: str, package: str):
         raise needs(package) from error
 
 
-_READERS = {"picture": _picture, "tiff": _tiff, "numpy": _numpy, "archive": _archive, "hdf5": _hdf5, "vti": _vti}
+_READERS: dict[str, Callable[[Path, Any], np.ndarray]] = {
+    "picture": _picture,
+    "tiff": _tiff,
+    "numpy": _numpy,
+    "archive": _archive,
+    "hdf5": _hdf5,
+    "vti": _vti,
+}
 
 
 def image_spacing(path: str | Path) -> tuple[float, ...] | None:

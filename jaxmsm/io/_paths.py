@@ -116,8 +116,7 @@ def _table(path: Path) -> tuple[list[str], list[list[str]]]:
 
 def _column(name: str, path: Path, d: int, scalar: bool) -> tuple[str, int, int]:
     found = _HEADER.fullmatch(name)
-    good = found is not None and (found[1] == "g") == scalar and bool(found[3]) != scalar
-    if not good:
+    if found is None or (found[1] == "g") != scalar or bool(found[3]) == scalar:
         examples = "`g1`, `g2`, ..." if scalar else "`F11`, `F12`, ..., `e11`, `e12`, ..., `P11`, `P12`, ..."
         raise InputError(f"The load path {path} has a column `{name}`, but columns are called {examples}.")
     i, j = int(found[2]) - 1, int(found[3] or 1) - 1

@@ -12,7 +12,7 @@ import xml.etree.ElementTree as ET
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Shaped
@@ -130,7 +130,7 @@ def read_vti(path: str | Path) -> tuple[dict[str, Shaped[np.ndarray, "..."]], tu
     root, appended = _parse(path)
     image = root.find("ImageData")
     pieces = [] if image is None else image.findall("Piece")
-    if root.get("type") != "ImageData" or len(pieces) != 1:
+    if image is None or root.get("type") != "ImageData" or len(pieces) != 1:
         raise InputError(f"The file {path} must hold VTK ImageData in one piece, but holds {len(pieces)} of {root.get('type')}.")
     extent = np.array(pieces[0].get("Extent", "").split(), int).reshape(3, 2)
     cells = extent[:, 1] - extent[:, 0]
@@ -138,7 +138,7 @@ def read_vti(path: str | Path) -> tuple[dict[str, Shaped[np.ndarray, "..."]], tu
     if not arrays:
         arrays, shape = pieces[0].findall("PointData/DataArray"), cells + 1
     d = 2 if shape[2] == 1 else 3
-    fields = {}
+    fields: dict[str, np.ndarray] = {}
     for entry in arrays:
         parts = int(entry.get("NumberOfComponents", "1"))
         values = _values(entry, root, appended)
@@ -169,7 +169,7 @@ def _parse(path: Path) -> tuple[ET.Element, bytes]:
 
 
 def _values(entry: ET.Element, root: ET.Element, appended: bytes) -> np.ndarray:
-    order = "<" if root.get("byte_order", "LittleEndian") == "LittleEndian" else ">"
+    order: Literal["<", ">"] = "<" if root.get("byte_order", "LittleEndian") == "LittleEndian" else ">"
     dtype = np.dtype(_TYPES[entry.get("type", "")]).newbyteorder(order)
     form = entry.get("format", "ascii")
     if form == "ascii":
@@ -180,7 +180,8 @@ def _values(entry: ET.Element, root: ET.Element, appended: bytes) -> np.ndarray:
         raise InputError(f"A VTK file must be uncompressed or compressed by zlib, but this one uses `{compressor}`.")
     if form == "appended":
         data = appended[int(entry.get("offset", "0")) :]
-        data = _decoded(data) if root.find("AppendedData").get("encoding") == "base64" else data
+        block = root.find("AppendedData")
+        data = _decoded(data) if block is not None and block.get("encoding") == "base64" else data
     else:
         data = _decoded((entry.text or "").encode())
     raw = _inflate(data, header) if compressor else _plain(data, header)

@@ -15,7 +15,7 @@ from ..io import InputError, LoadPath, Materials, image_spacing, phases, read_im
 from ._console import Console, Report
 from ._effective import Brackets, bracketed, tabulate
 from ._fields import voxel_fields
-from ._load_path import curves, follow, write_curve
+from ._load_path import curves, follow, refuse_mechanism, step, write_curve
 from ._materials import flag_materials, make_laws
 from ._options import RULES, Common
 
@@ -83,15 +83,17 @@ def run(options: Options, out: Path, console: Console) -> Report:
     phase_names = [phase.name for phase in case.materials.phases]
     viz.phases(case.image, names=phase_names, spacing=case.spacing, path=out / "phases.png")
     report.numbers |= {"shape": case.image.shape, "phases": dict(zip(_distinct(phase_names), fractions, strict=True))}
-    with console.progress("periodic cell", 3 if options.brackets else 1) as step:
-        found = bracketed(case.cell, _rest(case), step, console.note, brackets=options.brackets)
+    with console.progress("periodic cell", 3 if options.brackets else 1) as moved:
+        found = bracketed(case.cell, _rest(case), moved, console.note, brackets=options.brackets)
+    if case.path is not None:
+        refuse_mechanism(case.path, found.tensors["periodic"])
     tabulate(report, found, case.laws, fractions)
     if report.failure() is None:
-        with console.progress("fields", 1) as step:
+        with console.progress("fields", 1) as moved:
             _draw_fields(case, found, out, report)
-            step()
+            moved()
     if case.path is not None:
-        _walk(case, out, report, console)
+        _walk(case, case.path, out, report, console)
     return report
 
 
@@ -157,11 +159,10 @@ def _draw_fields(case: _Case, found: Brackets, out: Path, report: Report) -> Non
     load = jnp.asarray(case.load)
     guess = found.solution.guess
     if not case.cell.kernel.linear:
-        solution = case.cell(load, guess=guess)
-        report.codes["fields"] = str(names(solution.result))
+        *_, guess, result = step(case.cell, load, case.cell.init(load), case.cell.cold(load))
+        report.codes["fields"] = str(names(result))
         if report.failure() is not None:
             return
-        guess = solution.guess
     fields = voxel_fields(case.cell, case.image, case.laws, load, guess)
     write_vti(out / "fields.vti", fields, spacing=case.spacing)
     if case.scalar:
@@ -173,17 +174,17 @@ def _draw_fields(case: _Case, found: Brackets, out: Path, report: Report) -> Non
     report.numbers["peak"] = {label.split(" (")[0]: float(shown.max())}
 
 
-def _walk(case: _Case, out: Path, report: Report, console: Console) -> None:
-    with console.progress("load path", len(case.path)) as step:
-        walked = follow(case.cell, case.path, step)
+def _walk(case: _Case, path: LoadPath, out: Path, report: Report, console: Console) -> None:
+    with console.progress("load path", len(path)) as moved:
+        walked = follow(case.cell, path, moved)
     write_curve(out / "path.csv", walked)
     stress, strain = ("flux", "gradient") if case.scalar else ("mean stress (your unit)", "mean strain")
-    viz.curve(curves(case.path, walked), xlabel=strain, ylabel=stress, path=out / "curve.png")
+    viz.curve(curves(path, walked), xlabel=strain, ylabel=stress, path=out / "curve.png")
     done = int(np.sum(np.all(np.isfinite(walked["stress"]), tuple(range(1, walked["stress"].ndim)))))
-    report.numbers["path"] = {"steps": len(case.path), "done": done, "last_stress": walked["stress"][max(done - 1, 0)]}
+    report.numbers["path"] = {"steps": len(path), "done": done, "last_stress": walked["stress"][max(done - 1, 0)]}
     report.codes["path"] = walked["codes"].tolist()
-    if done < len(case.path):
-        report.codes[f"step {done + 1} of {len(case.path)} of the path"] = str(walked["codes"][done])
+    if done < len(path):
+        report.codes[f"step {done + 1} of {len(path)} of the path"] = str(walked["codes"][done])
 
 
 def _distinct(given: list[str]) -> list[str]:

@@ -10,11 +10,12 @@ import jax
 import numpy as np
 
 from .._results import fine, names
-from ..io import LoadPath
+from ..io import InputError, LoadPath
 
 
 @eqx.filter_jit
-def _step(cell, load, state, guess):
+def step(cell, load, state, guess):
+    """One step of a cell: mean stress, mean deformation, state, guess, code."""
     solution = cell(load, state, guess=guess)
     return solution.value, solution.stats["deformation"], solution.state, solution.guess, solution.result
 
@@ -31,7 +32,7 @@ def follow(cell: Any, path: LoadPath, moved: Callable[[], None]) -> dict[str, np
     F = np.full(path.F.shape, np.nan)
     P, codes = F.copy(), np.full(len(path), "not_run", object)
     for k in range(len(path)):
-        value, deformation, state, guess, result = _step(cell, jax.tree.map(lambda x, k=k: x[k], loads), state, guess)
+        value, deformation, state, guess, result = step(cell, jax.tree.map(lambda x, k=k: x[k], loads), state, guess)
         P[k], F[k], codes[k] = value, deformation, str(names(result))
         if not bool(fine(result)):
             break
@@ -39,21 +40,47 @@ def follow(cell: Any, path: LoadPath, moved: Callable[[], None]) -> dict[str, np
     return {"deformation": F, "stress": P, "codes": codes.astype(str)}
 
 
+def refuse_mechanism(path: LoadPath, tensor: np.ndarray) -> None:
+    """A sentence where the path imposes a stress that the image, of this effective stiffness, cannot carry."""
+    d = tensor.shape[0]
+    free = [(i, j) for i in range(d) for j in range(d) if not path.mask[i, j] and (i <= j or path.mask[j, i])]
+    if path.mask.ndim == 1 or not free:
+        return
+    directions = np.zeros((len(free), d, d))
+    for k, (i, j) in enumerate(free):
+        directions[k, i, j] = 1
+        if not path.mask[j, i]:
+            directions[k, j, i] = 1
+    K = np.einsum("aij,ijkl,bkl->ab", directions, tensor, directions)
+    values, vectors = np.linalg.eigh(0.5 * (K + K.T))
+    if values[0] > np.finfo(tensor.dtype).eps ** 0.5 * np.linalg.norm(tensor):
+        return
+    worst = free[int(np.argmax(np.abs(vectors[:, 0])))]
+    raise InputError(
+        f"The load path imposes the stress P{worst[0] + 1}{worst[1] + 1}, against which the image has no stiffness "
+        "(a mechanism): prescribe the deformation there."
+    )
+
+
 def components(path: LoadPath) -> list[tuple[int, ...]]:
     """The components a path drives, each once, in the order of its columns."""
     found = [tuple(int(c) - 1 for c in name[1:]) for name in path.columns]
-    moving = [c for c in found if np.ptp(path.F[(slice(None), *c)]) > 0 or np.ptp(path.P[(slice(None), *c)]) > 0]
+    moving = [c for c in found if np.ptp(_along(path.F, c)) > 0 or np.ptp(_along(path.P, c)) > 0]
     return moving or found
+
+
+def _along(values: np.ndarray, c: tuple[int, ...]) -> np.ndarray:
+    """One component, step by step."""
+    return values[:, c[0]] if len(c) == 1 else values[:, c[0], c[1]]
 
 
 def curves(path: LoadPath, walked: dict[str, np.ndarray]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Stress against deformation for the components that a path drives, step by step."""
     out = {}
     for c in components(path):
-        at = (slice(None), *c)
         rest = 1.0 if len(c) == 2 and c[0] == c[1] else 0.0
         name = "".join(str(i + 1) for i in c)
-        out[name] = (walked["deformation"][at] - rest, walked["stress"][at])
+        out[name] = (_along(walked["deformation"], c) - rest, _along(walked["stress"], c))
     return out
 
 

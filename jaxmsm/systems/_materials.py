@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from ..io import InputError, Materials, Phase, make_phase
@@ -40,14 +41,14 @@ def make_laws(materials: Materials, d: int, *, plane_stress: bool = False) -> li
 
 def make_law(phase: Phase, d: int) -> AbstractLaw:
     """The law of one phase, swollen and turned where the numbers say so."""
-    n = dict(phase.numbers)
+    n: dict[str, Any] = dict(phase.numbers)
     if phase.law == "conductivity":
         return _conductivity(n["k"], d, phase.name)
     law = _LAWS[phase.law](n)
     if "eigenstrain" in n:
-        law = Eigenstrain(law, np.diag(_normal(n["eigenstrain"], phase.name)))
+        law = Eigenstrain(law, jnp.diag(jnp.array(_normal(n["eigenstrain"], phase.name))))
     if "angle" in n:
-        law = Rotated(law, rotation(n["angle"], n.get("axis", (0.0, 0.0, 1.0))))
+        law = Rotated(law, jnp.asarray(rotation(n["angle"], n.get("axis", (0.0, 0.0, 1.0)))))
     return law
 
 
@@ -106,7 +107,7 @@ def _conductivity(k, d: int, name: str) -> AbstractLaw:
         return Conductivity(k)
     if len(k) != d:
         raise InputError(f"Phase `{name}`: `k` must be one number or {d}, one an axis of the image, but has {len(k)}.")
-    return AnisotropicConductivity(np.diag(k))
+    return AnisotropicConductivity(jnp.diag(jnp.array(k)))
 
 
 def _normal(strain, name: str) -> list[float]:

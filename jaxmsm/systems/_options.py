@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import jax.numpy as jnp
+import numpy as np
 
 from ..solve import NewtonKrylov
 from ..space import AbstractRule, Full, MeanDilatation, Reduced
@@ -25,4 +25,4 @@ class Common:
 
     def solver(self, rtol: float | None = None) -> NewtonKrylov:
         """The solver of this precision."""
-        return NewtonKrylov(rtol=rtol, inner=jnp.float32 if self.precision == "mixed" else None)
+        return NewtonKrylov(rtol=rtol, inner=np.float32 if self.precision == "mixed" else None)
