@@ -65,12 +65,9 @@ class NeoHookean(AbstractLaw):
         return cls(mu=E / (2 * (1 + nu)), lam=E * nu / ((1 + nu) * (1 - 2 * nu)))
 
     def __call__(self, F, past):
-        f = parts(F)
-        g, log_J = inverse_log(f)
+        g, log_J = inverse_log(parts(F))
         pressure = self.lam * log_J - self.mu
-        return whole(
-            tuple(tuple(self.mu * x + pressure * y for x, y in zip(r, s, strict=True)) for r, s in zip(f, g, strict=True))
-        ), past
+        return self.mu * F + whole(tuple(tuple(pressure * x for x in row) for row in g)), past
 
     def admissible(self, F, past):
         del past

@@ -150,15 +150,17 @@ def inverse_log(f: Parts) -> tuple[Parts, Array]:
     J = total(x * y for x, y in zip(f[0], c[0], strict=True))
     # Unchanged where J > 0; without a `where`, which `vmap` would turn batch-first.
     J = jnp.abs(J) + (J == 0)
-    return tuple(tuple(x / J for x in row) for row in c), jnp.log(J)
+    # The barriers keep the CPU backend from computing what all components share once for each of them.
+    inverse, log_J = lax.optimization_barrier((1 / J, jnp.log(J)))
+    return tuple(tuple(x * inverse for x in row) for row in c), log_J
 
 
 @inverse_log.defjvp
 def _inverse_log_jvp(primals, tangents):
     (f,), (df,) = primals, tangents
     g, log_J = inverse_log(f)
-    dg = product(product(g, flip(df)), g)
-    return (g, log_J), (tuple(tuple(-x for x in row) for row in dg), contraction(g, df))
+    shared, dlog = lax.optimization_barrier((product(g, flip(df)), contraction(g, df)))
+    return (g, log_J), (tuple(tuple(-x for x in row) for row in product(shared, g)), dlog)
 
 
 def inverse_transpose(F: Float[Array, "d d"]) -> Float[Array, "d d"]:
