@@ -12,9 +12,7 @@ from ._kernel import Conditions, Unknown
 from ._precondition import preconditioner
 
 
-def consistent_tangent(
-    cell: Cell, z: Unknown, given: Conditions
-) -> tuple[Float[Array, "..."], Unknown, Array, Array]:
+def consistent_tangent(cell: Cell, z: Unknown, given: Conditions) -> tuple[Float[Array, "..."], Unknown, Array, Array]:
     """dP/dF at equilibrium, the columns dz/dF, the iterations they took, and whether all of them converged.
 
     For a symmetric tangent the entries are the stationary values of the bilinear form a(e_r + x_r, e_s + x_s) of the columns x,

@@ -9,7 +9,6 @@ from collections.abc import Callable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax import lax
 from jaxtyping import Array, Float
 
 from .._model import Mixed
@@ -71,8 +70,7 @@ class Kernel(eqx.Module):
     def deformation(self, u: Float[Array, "..."], mean: Float[Array, "..."]) -> Float[Array, "..."]:
         """The compatible deformation at every point, (*load, Q, M)."""
         gradient = self.grid.gradient(self.boundary.expand(u))
-        # The barriers keep the CPU backend from doing the law inside the products before and after it, many times over.
-        return lax.optimization_barrier(mean[..., None, None] + gradient.reshape(*self.load_shape, *gradient.shape[2:]))
+        return mean[..., None, None] + gradient.reshape(*self.load_shape, *gradient.shape[2:])
 
     def respond(self, F: Float[Array, "..."], given: Conditions) -> tuple[Float[Array, "..."], Tree, Array]:
         """Stress and history at every point of a compatible deformation, and whether all laws admit it."""
@@ -84,7 +82,6 @@ class Kernel(eqx.Module):
 
     def forces(self, P: Float[Array, "..."]) -> Float[Array, "..."]:
         """Nodal forces of a stress field."""
-        P = lax.optimization_barrier(P)
         return self.boundary.fold(self.grid.divergence(P[None] if self.scalar else P))
 
     def balance(self, forces: Float[Array, "..."], mean: Float[Array, "..."], load: Mixed) -> Unknown:

@@ -135,11 +135,20 @@ class Medium(eqx.Module):
             local = jnp.asarray(table)[self.image]
             numbers = jax.tree.map(lambda x: jnp.take(x, local, axis=-1), numbers)
 
+        points, count = jax.tree.leaves(args)[0].shape[-2:]
+
+        def flat(x):
+            return x.reshape(*x.shape[:-2], points * count)
+
         def at(numbers, *a):
             return fn(eqx.combine(numbers, static), *a)
 
-        points = jax.vmap(at, in_axes=(None, *(-1,) * len(args)), out_axes=-1)
-        return jax.vmap(points, in_axes=(None if single else -1, *(-1,) * len(args)), out_axes=-1)(numbers, *args)
+        # One axis of all points: under two nested maps the batching rules would mix their order, and the components would be
+        # transposed back and forth.
+        if not single:
+            numbers = jax.tree.map(lambda x: flat(jnp.broadcast_to(x[..., None, :], (*x.shape[:-1], points, count))), numbers)
+        out = jax.vmap(at, in_axes=(None if single else -1, *(-1,) * len(args)), out_axes=-1)(numbers, *jax.tree.map(flat, args))
+        return jax.tree.map(lambda x: x.reshape(*x.shape[:-1], points, count), out)
 
     def init(self, points: int, dtype) -> Tree:
         """Virgin histories, one entry a law type, leaves (..., Q, M)."""

@@ -84,9 +84,7 @@ def _descend(energy, begin, anchor, how):
         r = slope(x)
         return r, jnp.isfinite(energy(x))
 
-    x, report = root(
-        residual, begin, how, scale=norm(slope(anchor)), direction=descent_direction, accept=less_energy(energy)
-    )
+    x, report = root(residual, begin, how, scale=norm(slope(anchor)), direction=descent_direction, accept=less_energy(energy))
     # No range is known to an energy: a start without a finite one is a number that is none.
     result = RESULTS.where(report.result == RESULTS.out_of_range, RESULTS.nonfinite, report.result)
     return x, eqx.tree_at(lambda r: r.result, report, result)

@@ -125,8 +125,16 @@ def equilibrium(problem: Problem, start: Tree, how: NewtonKrylov) -> tuple[Tree,
             z, r, admissible, stuck = _search(problem, s, dz, how.searches)
             size = norm(r)
         return _State(
-            z, r, size, s.newton + 1, s.linear + report.steps, report.flat, report.negative, stuck,
-            report.steps >= getattr(solver, "max_steps", 0), admissible,
+            z,
+            r,
+            size,
+            s.newton + 1,
+            s.linear + report.steps,
+            report.flat,
+            report.negative,
+            stuck,
+            report.steps >= getattr(solver, "max_steps", 0),
+            admissible,
         )
 
     last = lax.while_loop(going, step, first)
@@ -186,15 +194,11 @@ def _search(problem, s: _State, dz, searches):
         middle = next_low + 0.5 * span
         inside = jnp.isfinite(secant) & (secant > next_low + 0.05 * span) & (secant < next_high - 0.05 * span)
         a_next = jnp.where(bounded, jnp.where(admissible & inside, secant, middle), 2 * a)
-        trial = _Trial(
-            jnp.where(good, a, a_next), z, r, good, next_low, next_g_low, next_high, next_g_high, tries + 1, admissible
-        )
+        trial = _Trial(jnp.where(good, a, a_next), z, r, good, next_low, next_g_low, next_high, next_g_high, tries + 1, admissible)
         return trial
 
     infinite = one * jnp.inf
-    start = _Trial(
-        one, s.z, s.r, jnp.zeros_like(s.size, bool), zero, g0, infinite, g0, jnp.zeros_like(s.newton), s.admissible
-    )
+    start = _Trial(one, s.z, s.r, jnp.zeros_like(s.size, bool), zero, g0, infinite, g0, jnp.zeros_like(s.newton), s.admissible)
 
     def going(t: _Trial):
         return ~t.good & (t.tries < searches)
@@ -225,5 +229,3 @@ def _outcome(s: _State, target, linear: bool) -> RESULTS:
     for condition, code in reversed(reasons):
         result = RESULTS.where(condition, code, result)
     return result
-
-

@@ -55,9 +55,7 @@ class AbstractLinear(eqx.Module):
     """
 
     @abc.abstractmethod
-    def __call__(
-        self, matvec: Callable, rhs: Tree, precondition: Callable, target: Float[Array, ""]
-    ) -> tuple[Tree, LinearReport]:
+    def __call__(self, matvec: Callable, rhs: Tree, precondition: Callable, target: Float[Array, ""]) -> tuple[Tree, LinearReport]:
         """The approximate solution of `matvec(x) = rhs`."""
 
 
@@ -99,9 +97,7 @@ class CG(AbstractLinear):
             return x, r, p, rz_next, norm(r), steps + 1, flat, negative
 
         steps = jnp.zeros_like(size, jnp.int32)
-        x, _, _, _, size, steps, flat, negative = lax.while_loop(
-            going, step, (zero, rhs, z, rz, size, steps, false, false)
-        )
+        x, _, _, _, size, steps, flat, negative = lax.while_loop(going, step, (zero, rhs, z, rz, size, steps, false, false))
         return x, LinearReport(steps, size, flat, negative)
 
 
@@ -122,7 +118,11 @@ class GMRES(AbstractLinear):
         # lineax measures rms norms with a relative and an absolute part; the absolute one carries the target.
         count = sum(x.size for x in jax.tree.leaves(rhs))
         solver = lx.GMRES(
-            rtol=0.0, atol=target / count**0.5, norm=_rms, max_steps=self.max_steps, restart=self.restart,
+            rtol=0.0,
+            atol=target / count**0.5,
+            norm=_rms,
+            max_steps=self.max_steps,
+            restart=self.restart,
             stagnation_iters=self.restart,
         )
         left = lx.FunctionLinearOperator(precondition, shape, lx.positive_semidefinite_tag)

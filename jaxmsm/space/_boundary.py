@@ -99,8 +99,7 @@ def _ramps(shape, dtype):
     """Zero-mean coordinates of the nodes in [-1/2, 1/2], one array an axis."""
     d = len(shape)
     return [
-        jnp.linspace(-0.5, 0.5, n, dtype=dtype).reshape([-1 if a == axis else 1 for a in range(d)])
-        for axis, n in enumerate(shape)
+        jnp.linspace(-0.5, 0.5, n, dtype=dtype).reshape([-1 if a == axis else 1 for a in range(d)]) for axis, n in enumerate(shape)
     ]
 
 

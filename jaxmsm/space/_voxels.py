@@ -67,7 +67,7 @@ class MeanDilatation(AbstractRule):
         J = F[0, 0] * F[1, 1] - F[0, 1] * F[1, 0] if d == 2 else _det3(F)
         safe = jnp.where(J > 0, J, 1)
         # Where a volume is negative the law is to see it and say so.
-        factor = jnp.where(jnp.all(J > 0, 0), (safe.mean(0) / safe) ** (1 / d), 1)
+        factor = jnp.where(jnp.all(J > 0, 0, keepdims=True), (safe.mean(0, keepdims=True) / safe) ** (1 / d), 1)
         return F * factor[None, None]
 
 
@@ -137,25 +137,32 @@ class Voxels(eqx.Module):
         return parts[0]
 
     def gradient_matrix(self, c: int) -> np.ndarray:
-        """The gradient at the quadrature points from the corners, shape (c d Q, 2^d c).
-
-        One dense product with all components at once: a third of its entries is not zero, and it is still faster than three
-        products of a third the size, since nothing has to be transposed.
-        """
+        """The gradient at the quadrature points from the corners, shape (c d Q, 2^d c)."""
         table = np.einsum("qja,im->ijqam", self.slopes, np.eye(c))
         return table.reshape(c * self.d * self.points, 2**self.d * c)
 
     def gradient(self, nodal: Float[Array, "..."]) -> Float[Array, "..."]:
-        """The gradient at the quadrature points, (c, d, Q, M)."""
+        """The gradient at the quadrature points, (c, d, Q, M).
+
+        In memory the directions and points come first, as the product with the shape functions leaves them: the transpose is a
+        view for laws that take the components one by one. The barriers here and in `divergence` keep the CPU backend from doing
+        a law inside the products before and after it, many times over.
+        """
         c = nodal.shape[0]
-        g = jnp.asarray(self.gradient_matrix(c), nodal.dtype) @ self.corners(nodal)
-        return g.reshape(c, self.d, self.points, self.count)
+        g = self._table(nodal.dtype) @ self.corners(nodal).reshape(2**self.d, c * self.count)
+        g = lax.optimization_barrier(g).reshape(self.d, self.points, c, self.count)
+        return jnp.transpose(g, (2, 0, 1, 3))
 
     def divergence(self, flux: Float[Array, "..."]) -> Float[Array, "..."]:
         """The transpose of `gradient`, weighted by the quadrature (total volume 1): nodal forces of a flux (c, d, Q, M)."""
         c = flux.shape[0]
-        b = jnp.asarray(self.gradient_matrix(c).T / (self.points * self.count), flux.dtype)
-        return self.assemble(b @ flux.reshape(-1, self.count))
+        flux = lax.optimization_barrier(jnp.transpose(flux, (1, 2, 0, 3)).reshape(self.d * self.points, c * self.count))
+        f = self._table(flux.dtype).T @ flux / (self.points * self.count)
+        return self.assemble(f.reshape(2**self.d * c, self.count))
+
+    def _table(self, dtype) -> Float[Array, "..."]:
+        """dN_a / dx_j at the points, ((j, q), a)."""
+        return jnp.asarray(np.swapaxes(self.slopes, 0, 1).reshape(self.d * self.points, 2**self.d), dtype)
 
     def affine(self, gradient: Float[Array, "c d"]) -> Float[Array, "..."]:
         """Corner values (2^d c,) of an affine field with this gradient that vanishes at the voxel's first corner."""
