@@ -131,7 +131,8 @@ def answer(
     mixed, medium = given.load, given.medium
     # A member that failed is differentiated at the undeformed state, where everything is finite, and then masked.
     load = Mixed(jnp.where(ok, mixed.F, undeformed(mixed.F)), jnp.where(ok, mixed.P, 0), mixed.mask | ~ok)
-    past = choose(ok, given.past, medium.init(kernel.grid.points, dtype))
+    committed = given.past
+    past = choose(ok, committed, medium.init(kernel.grid.points, dtype))
     given = Conditions(_finite(ok, medium), load, past)
     z = choose(ok, z, kernel.zero(dtype))
     z = implicit(kernel.residual, adjoint(cell, kernel), z, given, symmetric=cell.symmetric)
@@ -154,7 +155,7 @@ def answer(
     result = RESULTS.where(_unloaded(hold(mean), ref, hold(given)), RESULTS.no_load_path, RESULTS.successful)
     result = RESULTS.where(ok, result, report.result)
     found = Guess(*hold(z), hold(load.F))
-    return Solution(jnp.where(ok, mean, nan), choose(ok, following, given.past), found, result, stats), z, given
+    return Solution(jnp.where(ok, mean, nan), choose(ok, following, committed), found, result, stats), z, given
 
 
 def adjoint(cell: Cell, kernel: Kernel):

@@ -82,7 +82,7 @@ class CG(AbstractLinear):
             return (size > target) & (steps < self.max_steps) & ~flat & ~negative & jnp.isfinite(rz) & (rz > 0)
 
         def step(carry):
-            x, r, p, rz, size, steps, _, _ = carry
+            x, r, p, rz, _, steps, _, _ = carry
             Kp = matvec(p)
             curvature = dot(p, Kp)
             negative = curvature < -tiny * rz
