@@ -1,21 +1,23 @@
 """J2 plasticity at small strain, by radial return."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
 from .._scale import hold
 from ..solve import implicit
 from ._hardening import AbstractHardening, ArmstrongFrederick, Prager
-from ._kinematics import Number, number, strain
+from ._kinematics import Number, number, parts, whole
 from ._law import AbstractLaw
 
 _MAX_STEPS = 40
+
+type Six = tuple[Array, ...]
+"""The components 11, 22, 33, 23, 13, 12 of a symmetric tensor, each a scalar at the point."""
 
 
 class Plastic(eqx.Module):
@@ -79,28 +81,34 @@ class J2(AbstractLaw):
         return Plastic(zero, jnp.zeros(()), None if self.kinematic is None else zero)
 
     def __call__(self, F, past):
-        e = _components(strain(F))
-        volumetric = e[0] + e[1] + e[2]
-        trial = 2 * self.mu * (e - _one(e) * (volumetric / 3) - past.strain)
-        flowing, step, _ = self._step(trial, past)
+        trial, volumetric = self._trial(F, past)
+        back = None if past.back is None else _split(past.back)
+        _, step, _ = self._step(_Given(self, (trial, back), past.alpha))
         # The relative stress at the end of the step has the direction of the one that forgets first and then returns.
-        xi = trial if past.back is None else trial - past.back * self._kept(step)
+        xi = trial if back is None else _less(trial, back, self._kept(step))
         q = _mises(xi)
-        flow = jnp.where(flowing, step, 0) * 1.5 * xi / jnp.where(flowing & (q > 0), q, 1)
-        s = trial - 2 * self.mu * flow
-        back = None
+        size = 1.5 * step / (q + (q == 0))
+        flow = tuple(size * x for x in xi)
+        pressure = (self.lam + 2 / 3 * self.mu) * volumetric
+        s = tuple(x - 2 * self.mu * y + (pressure if k < 3 else 0) for k, (x, y) in enumerate(zip(trial, flow, strict=True)))
+        flow = jnp.stack(flow)
         if past.back is not None:
             back = self._kept(step) * (past.back + 2 / 3 * self.kinematic.C * flow)
-        P = _tensor(s + _one(e) * ((self.lam + 2 / 3 * self.mu) * volumetric), F.shape[0])
-        return P, Plastic(past.strain + flow, past.alpha + step, back)
+        return _tensor(s, F.shape[0]), Plastic(past.strain + flow, past.alpha + step, back)
 
     def admissible(self, F, past):
         finite = jnp.all(jnp.isfinite(F))
         if self._affine:
             return finite
-        e = _components(strain(F))
-        trial = 2 * self.mu * (e - _one(e) * ((e[0] + e[1] + e[2]) / 3) - past.strain)
-        return finite & self._step(trial, past)[2]
+        back = None if past.back is None else _split(past.back)
+        return finite & self._step(_Given(self, (self._trial(F, past)[0], back), past.alpha))[2]
+
+    def _trial(self, F: Float[Array, "d d"], past: Plastic) -> tuple[Six, Float[Array, ""]]:
+        """The deviatoric stress if nothing flowed, and the change of volume."""
+        e = _components(F)
+        volumetric = e[0] + e[1] + e[2]
+        deviator = (x - volumetric / 3 if k < 3 else x for k, x in enumerate(e))
+        return tuple(2 * self.mu * (x - y) for x, y in zip(deviator, _split(past.strain), strict=True)), volumetric
 
     @property
     def _affine(self) -> bool:
@@ -108,28 +116,27 @@ class J2(AbstractLaw):
 
     def _kept(self, step: Float[Array, ""]) -> Float[Array, ""]:
         """The fraction of the back stress that outlives a step."""
+        assert self.kinematic is not None
         return 1 / (1 + self.kinematic.recall * step)
 
-    def _step(self, trial: Float[Array, "6"], past: Plastic) -> tuple[Bool[Array, ""], Float[Array, ""], Bool[Array, ""]]:
+    def _step(self, given: "_Given") -> tuple[Bool[Array, ""], Float[Array, ""], Bool[Array, ""]]:
         """Whether the point flows, by how much alpha grows, and whether the iteration for that converged."""
-        q = _mises(trial if past.back is None else trial - past.back)
-        flowing = q > self.hardening(past.alpha)
-        given = _Given(self, jax.tree.map(lambda x: jnp.where(flowing, x, 0), (trial, past.back)), past.alpha)
-        zero = jnp.zeros_like(q)
+        zero = jnp.zeros_like(given.stress[0][0])
+        excess = _excess(zero, given)
+        flowing = excess > 0
         if self._affine:
-            start, slope = _excess(zero, given), _slope(zero, given)
-            step = jnp.where(flowing, -start, 0) / jnp.where(flowing, slope, 1)
-            return flowing, step, jnp.ones_like(flowing)
+            slope = _slope(zero, given)
+            return flowing, jnp.where(flowing, excess, 0) / -jnp.where(flowing, slope, -1), jnp.ones_like(flowing)
         step, converged = _find(hold(given), flowing)
         step = implicit(_excess, _solve, step, given)
         return flowing, jnp.where(flowing, step, 0), converged
 
 
 class _Given(eqx.Module):
-    """All that the size of a plastic step depends on."""
+    """All that the size of a plastic step depends on: the law, the trial and the back stress, the plastic strain so far."""
 
     law: J2
-    stress: tuple[Float[Array, "6"], Float[Array, "6"] | None]
+    stress: tuple[Six, Six | None]
     alpha: Float[Array, ""]
 
 
@@ -140,7 +147,7 @@ def _excess(step: Float[Array, ""], given: _Given) -> Float[Array, ""]:
     stiffness = 3 * law.mu
     if back is not None:
         kept = law._kept(step)
-        trial, stiffness = trial - kept * back, stiffness + kept * law.kinematic.C
+        trial, stiffness = _less(trial, back, kept), stiffness + kept * law.kinematic.C
     return _mises(trial) - stiffness * step - law.hardening(given.alpha + step)
 
 
@@ -178,24 +185,42 @@ def _find(given: _Given, flowing: Bool[Array, ""]) -> tuple[Float[Array, ""], Bo
     return step, ~flowing | (jnp.abs(excess) <= tolerance)
 
 
-def _one(like: Float[Array, "6"]) -> Float[Array, "6"]:
-    return jnp.asarray(np.array([1, 1, 1, 0, 0, 0]), like.dtype)
-
-
-def _mises(s: Float[Array, "6"]) -> Float[Array, ""]:
+@jax.custom_jvp
+def _mises(s: Six) -> Float[Array, ""]:
     """sqrt(3/2) |s|, with slope zero at zero."""
-    square = 1.5 * jnp.sum(jnp.asarray(np.array([1, 1, 1, 2, 2, 2]), s.dtype) * s * s)
-    some = square > 0
-    return jnp.where(some, jnp.sqrt(jnp.where(some, square, 1)), 0)
+    return jnp.sqrt(1.5 * _inner(s, s))
 
 
-def _components(e: Float[Array, "d d"]) -> Float[Array, "6"]:
-    zero = jnp.zeros_like(e[0, 0])
-    if e.shape[0] == 2:
-        return jnp.stack([e[0, 0], e[1, 1], zero, zero, zero, e[0, 1]])
-    return jnp.stack([e[0, 0], e[1, 1], e[2, 2], e[1, 2], e[0, 2], e[0, 1]])
+@_mises.defjvp
+def _mises_jvp(primals, tangents):
+    (s,), (ds,) = primals, tangents
+    q = _mises(s)
+    return q, _inner(s, ds) * (1.5 / (q + (q == 0)))
 
 
-def _tensor(s: Float[Array, "6"], d: int) -> Float[Array, "{d} {d}"]:
+def _inner(a: Six, b: Six) -> Float[Array, ""]:
+    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2] + 2 * (a[3] * b[3] + a[4] * b[4] + a[5] * b[5])
+
+
+def _less(a: Six, b: Six, factor: Any) -> Six:
+    return tuple(x - factor * y for x, y in zip(a, b, strict=True))
+
+
+def _split(s: Float[Array, "6"]) -> Six:
+    return tuple(lax.index_in_dim(s, k, 0, False) for k in range(6))
+
+
+def _components(F: Float[Array, "d d"]) -> Six:
+    """The small strain."""
+    f = parts(F)
+    shear = {(i, j): 0.5 * (f[i][j] + f[j][i]) for i in range(len(f)) for j in range(i)}
+    normal = [f[i][i] - 1 for i in range(len(f))]
+    zero = jnp.zeros_like(f[0][0])
+    if len(f) == 2:
+        return (*normal, zero, zero, zero, shear[1, 0])
+    return (*normal, shear[2, 1], shear[2, 0], shear[1, 0])
+
+
+def _tensor(s: Six, d: int) -> Float[Array, "{d} {d}"]:
     place = ((0, 5, 4), (5, 1, 3), (4, 3, 2))
-    return jnp.stack([jnp.stack([s[place[i][j]] for j in range(d)]) for i in range(d)])
+    return whole(tuple(tuple(s[place[i][j]] for j in range(d)) for i in range(d)))

@@ -51,5 +51,5 @@ def _directions(d: int) -> np.ndarray:
 
 def _ring(d: int) -> np.ndarray:
     """The neighbors on a cube: they hold some in every tangent direction."""
-    grid = np.stack(np.meshgrid(*[[-1.0, 0.0, 1.0]] * d, indexing="ij"), -1).reshape(-1, d)
-    return grid[np.any(grid != 0, 1)]
+    cube: np.ndarray = np.stack(np.meshgrid(*[[-1.0, 0.0, 1.0]] * d, indexing="ij"), -1).reshape(-1, d)
+    return cube[np.any(cube != 0, 1)]
