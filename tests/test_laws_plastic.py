@@ -137,14 +137,15 @@ def test_tangent_and_parameter_gradient(name):
         return path(jax.tree.unflatten(tree, numbers), 2)[0, 1]
 
     numbers = jnp.asarray(leaves)
-    slope = jax.jit(jax.grad(lambda x: answer(list(x))))(numbers)
-    second = jax.jit(jax.jacfwd(jax.grad(lambda x: answer(list(x)))))(numbers)
+    gradient = jax.jit(jax.grad(lambda x: answer(list(x))))
+    slope = gradient(numbers)
+    second = jax.jit(jax.jacfwd(gradient))(numbers)
     for k, x in enumerate(leaves):
         h = 1e-5 * x
         up, down = (numbers.at[k].add(s) for s in (h, -h))
         # The answer is some .01 to round-off 1e-18: eps / h, and h^2 of relative size 1e-10.
         np.testing.assert_allclose(slope[k], (answer(list(up)) - answer(list(down))) / (2 * h), rtol=1e-7, atol=1e-12)
-        gradients = [jax.jit(jax.grad(lambda x: answer(list(x))))(y) for y in (up, down)]
+        gradients = [gradient(y) for y in (up, down)]
         np.testing.assert_allclose(
             second[k], (gradients[0] - gradients[1]) / (2 * h), rtol=1e-5, atol=1e-6 * float(jnp.max(jnp.abs(second)))
         )

@@ -1,5 +1,7 @@
 """A network as an elastic law: an energy convex in (F, cof F, det F)."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
@@ -71,7 +73,7 @@ class Polyconvex(AbstractLaw):
         return self.scale * (self._network(inputs) - self._network(at_rest) - n * (J - 1) + growth)
 
     def _network(self, x: Float[Array, "3"]) -> Float[Array, ""]:
-        y = None
+        y: Any = None
         for k, (skip, bias) in enumerate(zip(self.skip, self.bias, strict=True)):
             last = k == len(self.bias) - 1
             through = jax.nn.softplus(skip)

@@ -145,7 +145,7 @@ def _excess(step: Float[Array, ""], given: _Given) -> Float[Array, ""]:
     trial, back = given.stress
     law = given.law
     stiffness = 3 * law.mu
-    if back is not None:
+    if back is not None and law.kinematic is not None:
         kept = law._kept(step)
         trial, stiffness = _less(trial, back, kept), stiffness + kept * law.kinematic.C
     return _mises(trial) - stiffness * step - law.hardening(given.alpha + step)

@@ -44,9 +44,9 @@ def _directions(d: int) -> np.ndarray:
         angle = np.arange(90) * np.pi / 90
         return np.stack([np.cos(angle), np.sin(angle)], 1)
     k = np.arange(400) + 0.5
-    height, angle = k / 400, np.pi * (1 + 5**0.5) * k
+    height, turn = k / 400, np.pi * (1 + 5**0.5) * k
     radius = np.sqrt(1 - height**2)
-    return np.stack([radius * np.cos(angle), radius * np.sin(angle), height], 1)
+    return np.stack([radius * np.cos(turn), radius * np.sin(turn), height], 1)
 
 
 def _ring(d: int) -> np.ndarray:
