@@ -1,6 +1,8 @@
 """The command: an image to an effective law, bad input to one sentence, and nothing half-written."""
 
+import ast
 import dataclasses
+import inspect
 import itertools
 import json
 import re
@@ -15,6 +17,7 @@ import numpy as np
 import pytest
 
 from jaxmsm import cli, io, systems
+from jaxmsm.solve import CG, NewtonKrylov
 from jaxmsm.systems._console import Report
 from jaxmsm.systems._materials import make_laws
 from jaxmsm.systems._options import Common
@@ -213,6 +216,18 @@ def test_stress_on_a_mechanism_is_refused(here, capsys):
     assert _files(here) == before
 
 
+def test_failed_solve_is_named(here, capsys, monkeypatch):
+    monkeypatch.setattr(Common, "solver", lambda self, rtol=None: NewtonKrylov(linear=CG(max_steps=1), max_steps=1))
+    np.save("random.npy", np.random.default_rng(0).permutation(np.arange(16) % 2).reshape(4, 4))
+    command = ["homogenize", "random.npy", *_FLAGS, "--no-brackets", "--out", "o"]
+    assert cli.main(command) == 1
+    assert "The solve failed (periodic condition) with `" in capsys.readouterr().err
+    found = _summary(here / "o")
+    assert found["codes"]["periodic condition"] not in ("successful", "not_run")
+    assert found["numbers"]["effective"]["periodic"]["C11"] is None
+    assert not (here / "o" / "fields.vti").exists()
+
+
 def _law(text, d=2, **how):
     entry = tomllib.loads(text)
     return make_laws(io.Materials((io.make_phase(entry),)), d, **how)[0]
@@ -280,6 +295,12 @@ def test_every_system_has_options_that_are_explained():
         module = system.load()
         assert issubclass(module.Options, Common)
         assert callable(module.run)
+        body = ast.parse(inspect.getsource(module.Options)).body[0].body
+        for k, line in enumerate(body):
+            if isinstance(line, ast.AnnAssign):
+                following = body[k + 1] if k + 1 < len(body) else None
+                assert isinstance(following, ast.Expr), f"{system.module}: `{line.target.id}` has no help"
+                assert isinstance(following.value.value, str)
 
 
 def test_help_imports_no_system():

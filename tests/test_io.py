@@ -5,6 +5,7 @@ import json
 import math
 import re
 import struct
+import sys
 import warnings
 import zlib
 
@@ -15,7 +16,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from jaxmsm import Mixed, io, rollout
+from jaxmsm import Mixed, io, rollout, viz
 from jaxmsm.bridges import Closed
 from jaxmsm.solids import Elastic
 
@@ -85,7 +86,7 @@ def test_truncated_image_is_refused(tmp_path, suffix):
     whole = path.read_bytes()
     for share in (0.9, 0.5, 0.0):
         path.write_bytes(whole[: int(share * len(whole))])
-        with pytest.raises(io.InputError, match="truncated or not a|is truncated"):
+        with pytest.raises(io.InputError, match=r"truncated or not a|is truncated"):
             io.read_image(path)
 
 
@@ -513,3 +514,40 @@ def test_fresh_folders_differ(tmp_path):
         second = io.fresh_folder("x", under=tmp_path)
     assert first != second
     assert not second.exists()
+
+
+# Pictures.
+
+
+@pytest.mark.parametrize("shape", [(6, 9), (6, 9, 4)])
+def test_pictures_of_fields(tmp_path, shape):
+    field = RNG.random(shape)
+    field[0] = np.nan
+    drawn = viz.stress_field(field, label="stress (MPa)", spacing=(1.0, 2.0, 3.0)[: len(shape)], path=tmp_path / "s.png")
+    planes = [axes.images[0].get_array() for axes in drawn.axes[:-1]]
+    expected = [field] if len(shape) == 2 else [field[:, :, 2], field[:, 4], field[3]]
+    for seen, plane in zip(planes, expected, strict=True):
+        np.testing.assert_array_equal(np.ma.filled(seen, np.nan), plane)
+    # As a photograph is stored: the first axis runs down.
+    assert drawn.axes[0].images[0].get_extent() == [0, 18, 6, 0]
+    viz.phases(RNG.integers(0, 3, shape), names=["a", "b", "c"], path=tmp_path / "p.png")
+    for name in ("s.png", "p.png"):
+        assert np.ptp(np.asarray(Image.open(tmp_path / name))) > 0
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["p.png", "s.png"]
+    with pytest.raises(ValueError, match="Argument `field` must have 2 or 3 axes"):
+        viz.stress_field(np.zeros(3))
+
+
+def test_pictures_of_curves(tmp_path):
+    drawn = viz.curve({"11": ([0, 1], [0, 2]), "12": ([0, 1], [0, 1])}, ylabel="stress (MPa)", path=tmp_path / "c.png")
+    assert drawn.axes[0].get_ylabel() == "stress (MPa)"
+    assert [text.get_text() for text in drawn.axes[0].get_legend().get_texts()] == ["11", "12"]
+    drawn = viz.scatter_by_size([8, 8, 8, 16], {"C11": [1.0, 3.0, np.nan, 5.0]}, path=tmp_path / "s.png")
+    mean = drawn.axes[0].containers[0].lines[0]
+    np.testing.assert_array_equal(mean.get_xydata(), [[8, 2], [16, 5]])
+
+
+def test_picture_without_matplotlib(monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'jaxmsm\[files\]'"):
+        viz.curve({"a": ([0], [0])})

@@ -66,7 +66,11 @@ class Console:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
         columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        with Progress(*columns, console=self.err, transient=True, disable=self.quiet) as bar:
+        # A bar needs a screen; a file or a pipe gets a line.
+        drawn = self.err.is_terminal and not self.quiet
+        if not drawn:
+            self.note(f"{label} ...")
+        with Progress(*columns, console=self.err, transient=True, disable=not drawn) as bar:
             task = bar.add_task(label, total=total)
 
             def step(count: int = 1, label: str | None = None) -> None:

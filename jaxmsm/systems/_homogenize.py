@@ -12,10 +12,11 @@ from .. import viz
 from .._results import names
 from ..bridges import PeriodicCell
 from ..io import InputError, LoadPath, Materials, image_spacing, phases, read_image, read_materials, read_path, write_vti
+from ..solve import march
 from ._console import Console, Report
 from ._effective import Brackets, bracketed, tabulate
 from ._fields import voxel_fields
-from ._load_path import curves, follow, refuse_mechanism, step, write_curve
+from ._load_path import curves, follow, refuse_mechanism, write_curve
 from ._materials import flag_materials, make_laws
 from ._options import RULES, Common
 
@@ -159,10 +160,12 @@ def _draw_fields(case: _Case, found: Brackets, out: Path, report: Report) -> Non
     load = jnp.asarray(case.load)
     guess = found.solution.guess
     if not case.cell.kernel.linear:
-        *_, guess, result = step(case.cell, load, case.cell.init(load), case.cell.cold(load))
-        report.codes["fields"] = str(names(result))
+        # A march of one step, whose program serves the load path as well.
+        _, solution, _ = march(case.cell, load[None])
+        report.codes["fields"] = str(names(solution.result)[0])
         if report.failure() is not None:
             return
+        guess = solution.guess
     fields = voxel_fields(case.cell, case.image, case.laws, load, guess)
     write_vti(out / "fields.vti", fields, spacing=case.spacing)
     if case.scalar:

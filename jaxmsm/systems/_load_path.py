@@ -1,43 +1,51 @@
 """A load path applied to a cell step by step, and the stress-strain curve it gives."""
 
+import contextlib
 import csv
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import equinox as eqx
-import jax
+import jax.numpy as jnp
 import numpy as np
 
-from .._results import fine, names
+from .._model import Mixed
+from .._results import names
+from .._scale import Solution
 from ..io import InputError, LoadPath
+from ..solve import CutBack, Step, march
 
 
-@eqx.filter_jit
-def step(cell, load, state, guess):
-    """One step of a cell: mean stress, mean deformation, state, guess, code."""
-    solution = cell(load, state, guess=guess)
-    return solution.value, solution.stats["deformation"], solution.state, solution.guess, solution.result
+class _Stop(Exception):
+    """The path ends here."""
 
 
 def follow(cell: Any, path: LoadPath, moved: Callable[[], None]) -> dict[str, np.ndarray]:
-    """The mean deformation, mean stress and code of every step; a failed step ends the path.
+    """The mean deformation, mean stress and code of every step; a step that fails, however it is divided, ends the path.
 
     Args:
         moved: called after every step.
     """
     loads = path.loads()
-    first = jax.tree.map(lambda x: x[0], loads)
-    state, guess = cell.init(first), cell.cold(first)
     F = np.full(path.F.shape, np.nan)
     P, codes = F.copy(), np.full(len(path), "not_run", object)
-    for k in range(len(path)):
-        value, deformation, state, guess, result = step(cell, jax.tree.map(lambda x, k=k: x[k], loads), state, guess)
-        P[k], F[k], codes[k] = value, deformation, str(names(result))
-        if not bool(fine(result)):
-            break
+
+    def keep(step: Step, solution: Solution) -> None:
+        k = step.number
+        P[k], F[k], codes[k] = solution.value, solution.stats["deformation"], str(names(solution.result))
+        if not bool(solution.ok):
+            raise _Stop
         moved()
+
+    with contextlib.suppress(_Stop):
+        march(cell, loads, cut_back=CutBack(start=_unloaded(loads)), on_step=keep)
     return {"deformation": F, "stress": P, "codes": codes.astype(str)}
+
+
+def _unloaded(loads: Any) -> Any:
+    if isinstance(loads, Mixed):
+        return Mixed(_unloaded(loads.F), jnp.zeros_like(loads.P[0]), loads.mask[0])
+    return jnp.eye(loads.shape[-1], dtype=loads.dtype) if loads.ndim == 3 else jnp.zeros_like(loads[0])
 
 
 def refuse_mechanism(path: LoadPath, tensor: np.ndarray) -> None:
