@@ -119,6 +119,9 @@ def search(cell: Cell, kernel: Kernel, ref: Reference, given: Conditions, guess:
     z, report = equilibrium(problem, start, how)
     finite = jnp.all(jnp.isfinite(given.load.F)) & jnp.all(jnp.isfinite(given.load.P))
     result = RESULTS.where(finite, report.result, RESULTS.nonfinite_input)
+    # Without an imposed stress no direction can be asked for that has no stiffness; what looks so is round-off.
+    idle = jnp.all(given.load.mask) & (result == RESULTS.mechanism)
+    result = RESULTS.where(idle, RESULTS.stagnation, result)
     return z, eqx.tree_at(lambda r: r.result, report, result)
 
 

@@ -74,8 +74,9 @@ class CG(AbstractLinear):
         zero = jax.tree.map(jnp.zeros_like, rhs)
         size = norm(rhs)
         false = jnp.zeros_like(size, bool)
-        # The limits are relative to the curvature that the preconditioner expects, p.Mp = r.z at the start of a direction.
-        tiny = 1e3 * jnp.finfo(size.dtype).eps
+        # p.Kp >= r.z times the least eigenvalue of M^-1 K that is not zero: what is far below is a direction without stiffness
+        # that the right-hand side asks for, and the system has no solution.
+        tiny = 1e-11 if jnp.finfo(size.dtype).bits == 64 else 1e-6
 
         def going(carry):
             _, _, _, rz, size, steps, flat, negative = carry
@@ -86,7 +87,7 @@ class CG(AbstractLinear):
             Kp = matvec(p)
             curvature = dot(p, Kp)
             negative = curvature < -tiny * rz
-            flat = (curvature <= tiny * tiny * rz) & ~negative
+            flat = (curvature <= tiny * rz) & ~negative
             good = ~(negative | flat)
             alpha = jnp.where(good, rz / jnp.where(good, curvature, 1), jnp.where(steps == 0, 1, 0))
             x = axpy(alpha, p, x)
