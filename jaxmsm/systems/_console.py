@@ -83,7 +83,9 @@ class Console:
         from rich import box
         from rich.table import Table
 
-        table = Table(title=_plain(report.title) or None, box=box.SIMPLE_HEAD, title_justify="left")
+        if report.title:
+            self.out.print(_plain(report.title), soft_wrap=True)
+        table = Table(box=box.SIMPLE_HEAD)
         for k, name in enumerate(report.head):
             table.add_column(_plain(name), justify="left" if report.text or k == 0 else "right", no_wrap=k == 0 or not report.text)
         for row in report.rows:

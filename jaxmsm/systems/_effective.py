@@ -90,7 +90,8 @@ def tabulate(report: Report, found: Brackets, laws: Sequence[AbstractLaw], fract
     tensors = _bounds(phases, fractions) | found.tensors
     shown = [name for name in COLUMNS if name in tensors]
     report.head = ("", *shown)
-    said = {name: _conduction(tensors[name]) if scalar else _mechanics(tensors[name]) for name in shown}
+    size = float(np.linalg.norm(tensors["Voigt"]))
+    said = {name: _conduction(tensors[name]) if scalar else _mechanics(tensors[name], size) for name in shown}
     keys = list(said["periodic"])
     report.rows += [(key, *(_text(said[name][key]) for name in shown)) for key in keys]
     matrices = {name: t if scalar else np.asarray(to_voigt(jnp.asarray(t))) for name, t in tensors.items()}
@@ -122,14 +123,18 @@ def _bounds(phases: np.ndarray, fractions: np.ndarray) -> dict[str, np.ndarray]:
     return {"Reuss": low, "Voigt": np.asarray(voigt(f, C))}
 
 
-def _mechanics(C: np.ndarray) -> dict[str, float]:
-    """Matrix components in Voigt's notation and engineering constants."""
+def _mechanics(C: np.ndarray, size: float = 0.0) -> dict[str, float]:
+    """Matrix components in Voigt's notation and engineering constants.
+
+    Args:
+        size: norm of a stiffness; what is softer than a millionth of it is what a solver leaves of nothing.
+    """
     d = C.shape[0]
     M = np.asarray(to_voigt(jnp.asarray(C)))
     pairs = [(k, k) for k in range(d)] + [(a, b) for a in range(d) for b in range(a + 1, d)] + [(k, k) for k in range(d, len(M))]
     label = {3: (1, 2, 6), 6: (1, 2, 3, 4, 5, 6)}[len(M)]
     out = {f"C{label[a]}{label[b]}": float(M[a, b]) for a, b in pairs}
-    solid = np.all(np.isfinite(M)) and np.linalg.matrix_rank(M) == len(M)
+    solid = np.all(np.isfinite(M)) and np.linalg.eigvalsh(0.5 * (M + M.T))[0] > 1e-6 * size
     constants = engineering_constants(jnp.asarray(C if solid else np.full_like(C, np.nan)))
     return out | {key: float(value) for key, value in constants.items()}
 
