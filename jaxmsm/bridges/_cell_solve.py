@@ -209,5 +209,4 @@ def _unloaded(mean: Array, ref: Reference, given: Conditions) -> Array:
     H = given.load.F - undeformed(given.load.F)
     would = norm(jnp.tensordot(ref.C0, H, H.ndim))
     size = jnp.sqrt(jnp.sum(jnp.square(ref.tangents), tuple(range(ref.tangents.ndim - 1))))
-    porous = jnp.any(size == 0)
-    return porous & jnp.all(given.load.mask) & (would > 0) & (norm(mean) <= 1e-6 * would)
+    return jnp.any(size == 0) & jnp.all(given.load.mask) & (norm(H) > 0) & (norm(mean) <= 1e-6 * would)

@@ -19,7 +19,8 @@ def consistent_tangent(cell: Cell, z: Unknown, given: Conditions) -> tuple[Float
     so their first derivative needs no adjoint solve and their error is the product of two columns' errors.
     """
     kernel, load = cell.kernel, given.load.F
-    basis = jnp.asarray(directions(load.shape, kernel.small), load.dtype)
+    # A numpy array: what the shared rules are handed must close over no tracer.
+    basis = directions(load.shape, kernel.small).astype(load.dtype)
     params = (z, given)
 
     def forces(columns, params):
@@ -39,7 +40,7 @@ def consistent_tangent(cell: Cell, z: Unknown, given: Conditions) -> tuple[Float
         return basis.reshape(len(basis), -1) @ forces(columns, params)[1].reshape(len(basis), -1).T
 
     tolerance = cell.solver.tolerance(load.dtype)
-    loose = max(0.1 * tolerance**0.5, tolerance) if cell.symmetric else tolerance
+    loose = max(tolerance**0.5, tolerance) if cell.symmetric else tolerance
     columns, good, steps = _columns(cell, residuals, hold(params), basis, loose)
     converged = jnp.all(good)
     columns = hold(jnp.where(converged, columns, 0))
@@ -49,8 +50,19 @@ def consistent_tangent(cell: Cell, z: Unknown, given: Conditions) -> tuple[Float
         apply, solver, floor = _operator(cell, params)
         return lax.map(lambda b: refined(*solver, b, apply, tolerance, floor)[0], rhs)
 
+    def refine(columns, params):
+        rhs = forces(jnp.zeros_like(columns), params)[0]
+        left = residuals(columns, params)
+        apply, solver, floor = _operator(cell, params)
+
+        def one(b, r, x):
+            # As accurate as a solve of the whole right-hand side b to the full tolerance.
+            return x + refined(*solver, -r, apply, 0.0, jnp.maximum(tolerance * norm(b), floor))[0]
+
+        return lax.map(lambda args: one(*args), (rhs, left, columns))
+
     if cell.symmetric:
-        matrix = stationary(energy, residuals, stacked, columns, params)
+        matrix = stationary(energy, residuals, stacked, refine, columns, params)
     else:
         matrix = stress(implicit(residuals, stacked, columns, params), params)
     flat = basis.reshape(len(basis), -1)

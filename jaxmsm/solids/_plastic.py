@@ -9,7 +9,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float
 
 from .._scale import hold
-from ..solve import implicit
+from ..solve import implicit_scalar
 from ._hardening import AbstractHardening, ArmstrongFrederick, Prager
 from ._kinematics import Number, number, parts, whole
 from ._law import AbstractLaw
@@ -128,7 +128,7 @@ class J2(AbstractLaw):
             slope = _slope(zero, given)
             return flowing, jnp.where(flowing, excess, 0) / -jnp.where(flowing, slope, -1), jnp.ones_like(flowing)
         step, converged = _find(hold(given), flowing)
-        step = implicit(_excess, _solve, step, given)
+        step = implicit_scalar(_excess, step, given)
         return flowing, jnp.where(flowing, step, 0), converged
 
 
@@ -153,11 +153,6 @@ def _excess(step: Float[Array, ""], given: _Given) -> Float[Array, ""]:
 
 def _slope(step: Float[Array, ""], given: _Given) -> Float[Array, ""]:
     return jax.jvp(lambda x: _excess(x, given), (step,), (jnp.ones_like(step),))[1]
-
-
-def _solve(matvec, rhs, step, given):
-    slope = matvec(jnp.ones_like(step))
-    return rhs / jnp.where(slope == 0, 1, slope)
 
 
 def _find(given: _Given, flowing: Bool[Array, ""]) -> tuple[Float[Array, ""], Bool[Array, ""]]:

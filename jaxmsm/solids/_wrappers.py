@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float
 
 from .._scale import hold
 from .._typing import Tree
-from ..solve import implicit
+from ..solve import implicit_scalar
 from ._kinematics import Number, array, cut, det, eye, inverse_transpose, matmul, matvec, pad, transpose
 from ._law import AbstractLaw
 
@@ -167,7 +167,7 @@ class PlaneStress(_Wrapper):
             force, slope = equation.with_slope(zero, given)
             return 1 - force / jnp.where(slope == 0, 1, slope), jnp.isfinite(force)
         x, converged = _find(equation, zero, hold(given))
-        return equation.stretch(implicit(equation, _solve, x, given)), converged
+        return equation.stretch(implicit_scalar(equation, x, given)), converged
 
 
 def _is_number(x: Any) -> bool:
@@ -197,11 +197,6 @@ class _Thickness(eqx.Module):
     def with_slope(self, x, given):
         """The equation and its derivative."""
         return jax.jvp(lambda x: self(x, given), (x,), (jnp.ones_like(x),))
-
-
-def _solve(matvec, rhs, root, given):
-    slope = matvec(jnp.ones_like(root))
-    return rhs / jnp.where(slope == 0, 1, slope)
 
 
 def _find(equation: _Thickness, zero: Float[Array, ""], given) -> tuple[Float[Array, ""], Bool[Array, ""]]:

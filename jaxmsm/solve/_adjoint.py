@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import partial
 
 import jax
+import jax.numpy as jnp
 from jax import lax
 
 from .._scale import hold
@@ -53,26 +54,63 @@ def _implicit_jvp(residual, solve_linear, symmetric, primals, tangents):
     return root, droot
 
 
-def stationary(functional: Callable, residual: Callable, solve_linear: Callable, root: Tree, params: Tree) -> Tree:
+def stationary(
+    functional: Callable, residual: Callable, solve_linear: Callable, refine: Callable, root: Tree, params: Tree
+) -> Tree:
     """`functional(root, params)` where its slope in `root` vanishes: its first derivative needs no adjoint solve.
+
+    The value's error is quadratic in the root's, the derivative's is not: `refine` brings the root to full accuracy, and runs
+    only where there is a derivative to take.
 
     Args:
         functional: `functional(root, params)`, stationary in `root` there. Closes over no tracer.
         residual, solve_linear: as in `implicit` (symmetric); used by second derivatives alone.
+        refine: `refine(root, params) -> root`; no gradient flows through it. Closes over no tracer.
         root, params: as in `implicit`.
     """
-    return _stationary(functional, residual, solve_linear, hold(root), params)
+    return _stationary(functional, residual, solve_linear, refine, hold(root), params)
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
-def _stationary(functional, residual, solve_linear, root, params):
-    del residual, solve_linear
+@partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2, 3))
+def _stationary(functional, residual, solve_linear, refine, root, params):
+    del residual, solve_linear, refine
     return functional(root, params)
 
 
 @_stationary.defjvp
-def _stationary_jvp(functional, residual, solve_linear, primals, tangents):
+def _stationary_jvp(functional, residual, solve_linear, refine, primals, tangents):
     root, params = primals
     _, dparams = tangents
+    root = hold(refine(*hold((root, params))))
     root = _implicit(residual, solve_linear, True, root, params)
     return jax.jvp(lambda p: functional(root, p), (params,), (dparams,))
+
+
+def implicit_scalar(residual: Callable, root: Tree, params: Tree) -> Tree:
+    """As `implicit`, for one equation in one unknown: d root = -(d residual / d params) d params / (d residual / d root).
+
+    One division where `implicit` calls a linear solver, which inside a law costs more to trace and to compile than the law.
+    Where the slope vanishes the derivative is taken as if it were one: mask it.
+
+    Args:
+        residual: `residual(root, params)`, a number. Closes over no tracer.
+        root: where it vanishes; no gradient flows through it.
+        params: a tree of arrays, all that the residual depends on.
+    """
+    return _implicit_scalar(residual, hold(root), params)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _implicit_scalar(residual, root, params):
+    del residual, params
+    return root
+
+
+@_implicit_scalar.defjvp
+def _implicit_scalar_jvp(residual, primals, tangents):
+    root, params = primals
+    _, dparams = tangents
+    root = _implicit_scalar(residual, root, params)
+    missing = jax.jvp(lambda p: residual(root, p), (params,), (dparams,))[1]
+    slope = jax.jvp(lambda x: residual(x, params), (root,), (jnp.ones_like(root),))[1]
+    return root, -missing / jnp.where(slope == 0, 1, slope)

@@ -110,7 +110,7 @@ def equilibrium(problem: Problem, start: Tree, how: NewtonKrylov) -> tuple[Tree,
     def step(s: _State) -> _State:
         # An inner solve goes at most a little beyond the target, so that a member at its end asks for no iterations.
         loosest = jnp.minimum(how.forcing, jnp.maximum(s.size / problem.scale, rtol))
-        eta = jnp.maximum(0.1 * target / s.size, 0.0 if problem.linear else loosest)
+        eta = 0.7 * target / s.size if problem.linear else jnp.maximum(0.1 * target / s.size, loosest)
         if jnp.finfo(inner).bits < jnp.finfo(dtype).bits:
             eta = jnp.maximum(eta, 1e-4)
         dz, report = _inner(problem, solver, s, jnp.minimum(eta, 0.5), inner)

@@ -11,8 +11,8 @@ from operator import add
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import lineax as lx
 from jax import lax
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int
 
 from .._typing import Tree
@@ -103,38 +103,86 @@ class CG(AbstractLinear):
 
 
 class GMRES(AbstractLinear):
-    """Restarted GMRES (lineax), for tangents that are not symmetric or not definite.
+    """Restarted GMRES, preconditioned from the right, for tangents that are not symmetric or not definite.
 
-    Runs forward only, inside the shared adjoint. `restart` vectors of the size of the unknown are kept.
+    `restart` vectors of the size of the unknown are kept. A cycle that gains less than a thousandth ends the iteration.
+    (lineax's GMRES serves the same end, but its least-squares kernel has no stable name in exported programs.)
+
+    Source: Saad and Schultz, SIAM J. Sci. Stat. Comput. 7 (1986) 856; Gram-Schmidt is done twice.
     """
 
     max_steps: int = eqx.field(static=True, default=2000)
     restart: int = eqx.field(static=True, default=40)
 
     def __call__(self, matvec, rhs, precondition, target):
-        size = norm(rhs)
-        shape = jax.eval_shape(lambda: rhs)
-        work = size > target
-        b = jax.tree.map(lambda x: jnp.where(work & jnp.isfinite(size), x, 0), rhs)
-        # lineax measures rms norms with a relative and an absolute part; the absolute one carries the target.
-        count = sum(x.size for x in jax.tree.leaves(rhs))
-        solver = lx.GMRES(
-            rtol=0.0,
-            atol=target / count**0.5,
-            norm=_rms,
-            max_steps=self.max_steps,
-            restart=self.restart,
-            stagnation_iters=self.restart,
-        )
-        left = lx.FunctionLinearOperator(precondition, shape, lx.positive_semidefinite_tag)
-        operator = lx.FunctionLinearOperator(matvec, shape)
-        answer = lx.linear_solve(operator, b, solver, options={"preconditioner": left}, throw=False)
-        residual = norm(axpy(jnp.array(-1, size.dtype), matvec(answer.value), b))
+        flat, unravel = ravel_pytree(rhs)
+        target = jnp.asarray(target, flat.dtype)
+
+        def operate(v):
+            return ravel_pytree(matvec(precondition(unravel(v))))[0]
+
+        def going(carry):
+            _, _, size, steps, stalled = carry
+            return (size > target) & (steps < self.max_steps) & ~stalled & jnp.isfinite(size)
+
+        def cycle(carry):
+            x, r, size, steps, _ = carry
+            y, taken = self._cycle(operate, r, size, target)
+            x = x + ravel_pytree(precondition(unravel(y)))[0]
+            r = flat - ravel_pytree(matvec(unravel(x)))[0]
+            new = norm(r)
+            return x, r, new, steps + taken, ~(new < 0.999 * size)
+
+        size = norm(flat)
+        none = jnp.zeros_like(size, jnp.int32)
         false = jnp.zeros_like(size, bool)
-        steps = jnp.asarray(answer.stats["num_steps"], jnp.int32)
-        return answer.value, LinearReport(steps, jnp.where(jnp.isfinite(size), residual, size), false, false)
+        x, _, size, steps, stalled = lax.while_loop(going, cycle, (jnp.zeros_like(flat), flat, size, none, false))
+        # What stalls has used up what this method can do: the caller sees it as out of iterations.
+        steps = jnp.where(stalled & (size > target), jnp.maximum(steps, self.max_steps), steps)
+        return unravel(x), LinearReport(steps, size, false, false)
 
+    def _cycle(self, operate, r, size, target):
+        """The correction (before the preconditioner) that one cycle finds, and the iterations it took."""
+        m, dtype = self.restart, r.dtype
+        V = jnp.zeros((m + 1, r.size), dtype).at[0].set(r / size)
+        R, turns = jnp.zeros((m + 1, m), dtype), jnp.zeros((m, 2), dtype)
+        g = jnp.zeros(m + 1, dtype).at[0].set(size)
+        rows = jnp.arange(m + 1)
 
-def _rms(tree: Tree) -> Array:
-    count = sum(x.size for x in jax.tree.leaves(tree))
-    return norm(tree) / count**0.5
+        def going(carry):
+            _, _, _, g, k = carry
+            return (k < m) & (jnp.abs(g[k]) > target)
+
+        def step(carry):
+            V, R, turns, g, k = carry
+            w = operate(V[k])
+            h = V @ w
+            w = w - h @ V
+            again = V @ w
+            w, h = w - again @ V, h + again
+            length = norm(w)
+            V = V.at[k + 1].set(w / jnp.where(length > 0, length, 1))
+            h = jnp.where(rows == k + 1, length, h)
+
+            def turn(i, h):
+                c, s = turns[i]
+                return h.at[i].set(c * h[i] + s * h[i + 1]).at[i + 1].set(c * h[i + 1] - s * h[i])
+
+            h = lax.fori_loop(0, k, turn, h)
+            radius = jnp.sqrt(h[k] ** 2 + h[k + 1] ** 2)
+            safe = jnp.where(radius > 0, radius, 1)
+            c, s = jnp.where(radius > 0, h[k] / safe, 1), h[k + 1] / safe
+            h = jnp.where(rows == k, radius, jnp.where(rows > k, 0, h))
+            turns = turns.at[k].set(jnp.stack([c, s]))
+            g = g.at[k + 1].set(-s * g[k]).at[k].set(c * g[k])
+            return V, R.at[:, k].set(h), turns, g, k + 1
+
+        V, R, _, g, k = lax.while_loop(going, step, (V, R, turns, g, jnp.zeros_like(size, jnp.int32)))
+
+        def back(i, y):
+            j = k - 1 - i
+            pivot = R[j, j]
+            return y.at[j].set(jnp.where(pivot == 0, 0, (g[j] - R[j] @ y) / jnp.where(pivot == 0, 1, pivot)))
+
+        y = lax.fori_loop(0, k, back, jnp.zeros(m, dtype))
+        return y @ V[:m], k
