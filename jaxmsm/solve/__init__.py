@@ -1,7 +1,6 @@
 """How unknowns are found: equilibrium, linear systems, adjoints, flow in time, batches and campaigns."""
 
-from ._adjoint import implicit as implicit
-from ._adjoint import implicit_scalar as implicit_scalar, stationary as stationary
+from ._adjoint import implicit as implicit, implicit_scalar as implicit_scalar, stationary as stationary
 from ._batched import Batched as Batched, LastCost as LastCost, batched as batched
 from ._budget import (
     Footprint as Footprint,

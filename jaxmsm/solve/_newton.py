@@ -187,7 +187,7 @@ def dense_solve(matvec: Callable, rhs: Float[Array, " n"], root: Array, params) 
 
 
 def dense_solve_symmetric(matvec: Callable, rhs: Float[Array, " n"], root: Array, params) -> Float[Array, " n"]:
-    """As `dense_solve`, for a symmetric system that may have directions without stiffness, if the right-hand side has none there."""
+    """As `dense_solve`, for a symmetric system with directions that have no stiffness and no right-hand side."""
     del params
     K = _matrix(matvec, rhs)
     K = 0.5 * (K + K.T)
