@@ -39,10 +39,9 @@ def main() -> None:
                 jax.block_until_ready(solve(cell, F))
                 times.append(time.process_time() - start)
             error = float(jnp.linalg.norm(found.value - best) / jnp.linalg.norm(best))
-            counts = f"{int(found.stats['newton'])}, {int(found.stats['linear'])}"
-            print(
-                f"| {contrast:.0f} | {name} | {error:.1e} | {float(found.stats['residual']):.0e} | {counts} | {1e3 * min(times):.0f} |"
-            )
+            stats = found.stats
+            figures = f"{error:.1e} | {float(stats['residual']):.0e} | {int(stats['newton'])}, {int(stats['linear'])}"
+            print(f"| {contrast:.0f} | {name} | {figures} | {1e3 * min(times):.0f} |")
 
 
 if __name__ == "__main__":

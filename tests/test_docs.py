@@ -93,5 +93,5 @@ def test_what_a_page_names_is_there(page_name):
 
     public = {name for room in (msm, bridges, inference, io, solids, solve, space) for name in vars(room)}
     text = re.sub(r"^```.*?^```", "", (DOCS / page_name).read_text(), flags=re.M | re.S)
-    named = {name for name in re.findall(r"`(?:msm\.)?(?:\w+\.)?([A-Z][A-Za-z0-9]+)\(", text)}
+    named = set(re.findall(r"`(?:msm\.)?(?:\w+\.)?([A-Z][A-Za-z0-9]+)\(", text))
     assert named <= public, named - public
