@@ -1,9 +1,12 @@
 """The voxel cell against exact solutions, published numbers and bounds."""
 
+from itertools import pairwise
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
 from jaxmsm import Laminate, PeriodicCell, rollout
 from jaxmsm.solids import J2, Conductivity, Elastic, Linear, NeoHookean, hashin_shtrikman, reuss, to_voigt, voigt
 from jaxmsm.solve import NewtonKrylov
@@ -58,7 +61,12 @@ def test_laminate_in_plane_strain(shape):
     # Exact at any resolution: E = 1 and 10, nu = 0.3, halves, normal x.
     laws = [Elastic.from_young(1.0, 0.3), Elastic.from_young(10.0, 0.3)]
     C = stiffness(PeriodicCell(layers(shape, 0, shape[0] // 2), laws, solver=TIGHT))
-    expected = {(0, 0, 0, 0): 2.447552447552, (0, 0, 1, 1): 1.048951048951, (1, 1, 1, 1): 6.493506493506, (0, 1, 0, 1): 0.699300699301}
+    expected = {
+        (0, 0, 0, 0): 2.447552447552,
+        (0, 0, 1, 1): 1.048951048951,
+        (1, 1, 1, 1): 6.493506493506,
+        (0, 1, 0, 1): 0.699300699301,
+    }
     for place, number in expected.items():
         # Half a unit of the last printed digit.
         assert abs(C[place] - number) < 6e-13 * 2, (place, C[place])
@@ -143,7 +151,7 @@ def test_conductivity_of_a_checkerboard():
         return float(slope[0, 0])
 
     errors = [conductivity(Periodic(), tile) - 2 for tile in (2, 4, 8, 16)]
-    assert all(0 < fine < coarse for coarse, fine in zip(errors, errors[1:], strict=False)), errors
+    assert all(0 < fine < coarse for coarse, fine in pairwise(errors)), errors
     # At a corner the potential goes as r^a with a = 4/pi atan(sqrt(k1/k2)) = 0.590, so that energies converge as h^(2a).
     assert abs(np.log2(errors[-2] / errors[-1]) - 1.18) < 0.05
     assert conductivity(UniformTraction()) < 2 < 2 + errors[-1] < conductivity(LinearDisplacement())
@@ -166,7 +174,7 @@ def test_linear_sphere():
 
 
 def test_rubber_sphere():
-    # By FElupe (`oracles/felupe_rubber.json` at 1e-12); FANS and a prototype agree to the digits that their residual of 1e-8 leaves.
+    # By FElupe (`oracles/felupe_rubber.json` at 1e-12); FANS and a prototype agree to the digits that a residual of 1e-8 leaves.
     laws = [NeoHookean.from_young(1.0, 0.3), NeoHookean.from_young(10.0, 0.3)]
     cell = PeriodicCell(sphere(16, fraction=0.2), laws, solver=NewtonKrylov(rtol=1e-11))
     P, A, ok = tangent(cell, rest(3).at[0, 1].set(0.1))
@@ -233,9 +241,12 @@ def test_conditions_and_bounds_stand_in_order():
     laws = _young(10.0, (0.35, 0.25))
     c = jnp.array([1 - image.mean(), image.mean()])
     pure = jnp.stack([jax.jacfwd(lambda F, law=law: law(F, ())[0])(rest(3)) for law in laws])
-    cells = [stiffness(PeriodicCell(image, laws, boundary=b, solver=TIGHT)) for b in (UniformTraction(), Periodic(), LinearDisplacement())]
+    cells = [
+        stiffness(PeriodicCell(image, laws, boundary=b, solver=TIGHT))
+        for b in (UniformTraction(), Periodic(), LinearDisplacement())
+    ]
     chain = [reuss(c, pure), *cells, voigt(c, pure)]
-    for softer, stiffer in zip(chain, chain[1:], strict=False):
+    for softer, stiffer in pairwise(chain):
         least = np.linalg.eigvalsh(_mandel(stiffer) - _mandel(softer))[0]
         # Strictly apart in a random image.
         assert least > 1e-4

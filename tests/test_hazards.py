@@ -109,7 +109,9 @@ def test_15_root_find_exports_its_value_only_and_ours_both():
     from jaxmsm.solve import dense_solve, implicit
 
     def theirs(a):
-        return optx.root_find(lambda y, a: y**3 - a, optx.Newton(1e-8, 1e-8, norm=optx.rms_norm), jnp.ones(1), a, throw=False).value[0]
+        return optx.root_find(
+            lambda y, a: y**3 - a, optx.Newton(1e-8, 1e-8, norm=optx.rms_norm), jnp.ones(1), a, throw=False
+        ).value[0]
 
     def export(f):
         return jax.export.export(jax.jit(f), platforms=["cpu", "cuda"])(jnp.array([2.0])).serialize()
@@ -133,7 +135,7 @@ def test_16_bounded_loops_have_both_modes():
 
     forward, reverse = jax.jacfwd(f)(0.7), jax.jacrev(f)(0.7)
     np.testing.assert_allclose(forward, reverse, rtol=1e-14)
-    with pytest.raises(ValueError, match="[Rr]everse"):
+    with pytest.raises(ValueError, match=r"[Rr]everse"):
         jax.grad(lambda x: lax.while_loop(lambda s: s < 2, lambda s: s * 1.5, x))(0.7)
 
 
@@ -144,7 +146,7 @@ def test_16_diffrax_needs_an_adjoint_for_both_modes():
 
     both = jax.jacfwd(end)(jnp.array(1.0), diffrax.DirectAdjoint()), jax.grad(end)(jnp.array(1.0), diffrax.DirectAdjoint())
     np.testing.assert_allclose(both[0], both[1], rtol=1e-13)
-    with pytest.raises(Exception, match="forward|jvp|JVP"):
+    with pytest.raises(Exception, match=r"forward|jvp|JVP"):
         jax.jacfwd(end)(jnp.array(1.0), diffrax.RecursiveCheckpointAdjoint())
 
 

@@ -1,7 +1,7 @@
 """Neo-Hookean voxel cells by FElupe: mean stress and consistent tangent under a mean deformation gradient, periodic faces.
 
-    pip install felupe==11.3.0 scikit-fem==12.0.2
-    python tests/oracles/felupe_rubber.py > tests/oracles/felupe_rubber.json
+pip install felupe==11.3.0 scikit-fem==12.0.2
+python tests/oracles/felupe_rubber.py > tests/oracles/felupe_rubber.json
 """
 
 import json

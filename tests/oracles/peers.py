@@ -49,22 +49,20 @@ def effective(K, mesh, shape, affine):
 PAIRS = {2: ((0, 0), (1, 1), (0, 1)), 3: ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))}
 
 
-def elastic(lam, mu, intorder=3):
-    """The effective stiffness in Voigt's order (11, 22, 33, 23, 13, 12) of voxel fields of the Lame constants.
-
-    An `intorder` of 3 is full integration, of 1 a single point.
-    """
+def elastic(lam, mu, one_point=False):
+    """The effective stiffness in Voigt's order (11, 22, 33, 23, 13, 12) of voxel fields of the Lame constants."""
     shape = lam.shape
     d = len(shape)
     mesh = mesh_of(shape)
-    basis = Basis(mesh, ElementVector(ElementQuad1() if d == 2 else ElementHex1()), intorder=intorder)
+    how = {"quadrature": (np.full((d, 1), 0.5), np.ones(1))} if one_point else {"intorder": 3}
+    basis = Basis(mesh, ElementVector(ElementQuad1() if d == 2 else ElementHex1()), **how)
 
     @BilinearForm
     def form(u, v, w):
         e = sym_grad(u)
         return ddot(w.lam * eye(trace(e), d) + 2 * w.mu * e, sym_grad(v))
 
-    spread = lambda field: np.broadcast_to(place(mesh, field)[:, None], (mesh.t.shape[1], basis.X.shape[1]))
+    spread = lambda field: np.broadcast_to(place(mesh, field)[:, None], (mesh.t.shape[1], len(basis.W)))
     K = form.assemble(basis, lam=spread(lam), mu=spread(mu))
     affine = []
     for i, j in PAIRS[d]:
@@ -85,5 +83,5 @@ def conducting(k):
     def form(u, v, w):
         return w.k * dot(grad(u), grad(v))
 
-    K = form.assemble(basis, k=np.broadcast_to(place(mesh, k)[:, None], (mesh.t.shape[1], basis.X.shape[1])))
+    K = form.assemble(basis, k=np.broadcast_to(place(mesh, k)[:, None], (mesh.t.shape[1], len(basis.W))))
     return effective(K, mesh, shape, mesh.p.T)

@@ -1,0 +1,351 @@
+"""The table of the contract: every scale that the house offers, one row each, cells pairwise over what they combine."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxmsm import Closed, Energy, Flow, Laminate, Mixed, PeriodicCell, Rate, Relaxed, Span, Steady, solids
+from jaxmsm.bridges import GreenJacobi
+from jaxmsm.solve import NewtonKrylov
+from jaxmsm.space import Full, LinearDisplacement, MeanDilatation, Periodic, Reduced, UniformTraction
+
+
+@dataclass(frozen=True)
+class Row:
+    """A scale and what the contract does with it.
+
+    Attributes:
+        load: where derivatives are taken, away from yield switches.
+        before: a load committed first, so that the state is not virgin.
+        leaf: the float leaf of the scale to differentiate in.
+        bad: loads that must fail, by the code they fail with.
+        safe: a load that works always.
+        single: the tolerance of float32 against float64, and its cause in the table.
+    """
+
+    name: str
+    make: Callable[[], Any]
+    load: Any
+    before: Any
+    leaf: Callable[[Any], Any]
+    safe: Any
+    bad: dict[str, Any] = field(default_factory=dict)
+    single: float = 1e-4
+
+
+def arrays(tree):
+    """The tree with its plain floats as arrays of a definite type, so that they are arguments of a compiled program."""
+
+    def definite(x):
+        if isinstance(x, float):
+            return jnp.asarray(x, float)
+        return jax.lax.convert_element_type(x, x.dtype) if eqx.is_inexact_array(x) else x
+
+    return jax.tree.map(definite, tree)
+
+
+def nan_like(load):
+    """The load with no number in it."""
+    return jax.tree.map(lambda x: x * jnp.nan if eqx.is_inexact_array(x) else x, load)
+
+
+def _mixed(F, P, mask):
+    return Mixed(jnp.asarray(F), jnp.asarray(P), jnp.asarray(mask))
+
+
+_F3 = jnp.array([[1.05, 0.1, 0.02], [0.0, 0.97, -0.03], [0.01, 0.04, 1.02]])
+_F2 = _F3[:2, :2]
+_E3 = jnp.eye(3) + 0.02 * jnp.array([[0.5, 1.0, 0.1], [0.3, -0.4, 0.2], [0.1, 0.2, 0.3]])
+_E2 = _E3[:2, :2]
+_FLIPPED3 = jnp.diag(jnp.array([-1.0, 1.0, 1.0]))
+_FLIPPED2 = jnp.diag(jnp.array([-1.0, 1.0]))
+
+
+def _uniaxial(F, stress):
+    """Stretch along the first axis, the other normal components free under a small stress."""
+    d = F.shape[0]
+    mask = np.ones((d, d), bool)
+    P = np.zeros((d, d))
+    for i in range(1, d):
+        mask[i, i] = False
+        P[i, i] = stress
+    return _mixed(F, P, mask)
+
+
+def _well(x, load):
+    """A convex energy with a unique minimum that the load moves."""
+    return 0.25 * jnp.sum(x**4) + 0.5 * jnp.sum((x - load) ** 2) + 0.1 * x[0] * x[1] * load[0]
+
+
+class _Stiff(eqx.Module):
+    k: jax.Array
+
+    def __call__(self, x, load):
+        return self.k * _well(x, load)
+
+
+class _Toggle(eqx.Module):
+    a: jax.Array
+
+    def __call__(self, t, x, load):
+        return jnp.stack([self.a / (1 + x[1] ** 2) - x[0] * load[0], load[1] / (1 + x[0] ** 2) - x[1]])
+
+
+_TWO = jnp.array([0.7, -0.4])
+_DOSE = jnp.array([1.1, 1.4])
+
+
+def _span(t1, dose):
+    return Span(jnp.asarray(0.0), jnp.asarray(t1), dose)
+
+
+GENERIC = [
+    Row(
+        "closed", lambda: Closed(solids.NeoHookean(1.0, 2.0)), _F3, _F3, lambda s: s.law.mu, jnp.eye(3), {"out_of_range": _FLIPPED3}
+    ),
+    Row(
+        "closed-mixed",
+        lambda: Closed(solids.J2(2.0, 1.0, solids.Voce(0.01, 0.05, 0.02, 20.0))),
+        _uniaxial(_E3, 0.001),
+        _uniaxial(0.5 * (_E3 + jnp.eye(3)), 0.0),
+        lambda s: s.law.mu,
+        _uniaxial(jnp.eye(3), 0.0),
+    ),
+    Row(
+        "laminate",
+        lambda: Laminate([solids.NeoHookean(1.0, 2.0), solids.NeoHookean(5.0, 10.0)], [0.3, 0.7], [1.0, 0.5, -0.2]),
+        _F3,
+        _F3,
+        lambda s: s.laws[0].mu,
+        jnp.eye(3),
+        {"out_of_range": _FLIPPED3},
+    ),
+    Row(
+        "relaxed",
+        lambda: Relaxed(Energy(_Stiff(jnp.asarray(1.5))), jnp.zeros(2)),
+        _TWO,
+        0.5 * _TWO,
+        lambda s: s.energy.fn.k,
+        0 * _TWO,
+    ),
+    Row("steady", lambda: Steady(Rate(_Toggle(jnp.asarray(1.2))), jnp.ones(2)), _DOSE, 0.9 * _DOSE, lambda s: s.rate.fn.a, _DOSE),
+    Row(
+        "flow",
+        # Steps change with the load, which differences see: their error must be below.
+        lambda: Flow(Rate(_Toggle(jnp.asarray(1.2))), jnp.ones(2), steps=diffrax.PIDController(rtol=1e-11, atol=1e-11)),
+        _span(1.0, _DOSE),
+        _span(1.0, 0.9 * _DOSE),
+        lambda s: s.rate.fn.a,
+        _span(1.0, _DOSE),
+    ),
+]
+
+
+def _image(shape, phases=2, seed=0):
+    return np.random.default_rng(seed).integers(0, phases, shape)
+
+
+# Well below the default, so that differences are meaningful.
+_TIGHT = NewtonKrylov(rtol=1e-12)
+
+
+def _cell(shape, laws, **options):
+    return PeriodicCell(_image(shape), laws, solver=options.pop("solver", _TIGHT), **options)
+
+
+_ELASTIC = [solids.Elastic(1.0, 1.0), solids.Elastic(15.0, 10.0)]
+_RUBBER = [solids.NeoHookean(1.0, 1.5), solids.NeoHookean(8.0, 10.0)]
+_METAL = [solids.J2(1.5, 1.0, solids.Linear(0.004, 0.1)), solids.J2(4.0, 3.0, solids.Linear(0.02, 0.3))]
+_RECALL = [
+    solids.J2(1.5, 1.0, solids.Linear(0.004, 0.1), solids.ArmstrongFrederick(0.2, 5.0)),
+    solids.J2(4.0, 3.0, solids.Linear(0.02, 0.3), solids.ArmstrongFrederick(0.3, 5.0)),
+]
+_HEAT = [solids.Conductivity(1.0), solids.Conductivity(20.0)]
+
+
+def _thin(laws):
+    return [solids.PlaneStress(law) for law in laws]
+
+
+def _swollen(laws, d):
+    return [solids.Eigenstrain(law, 0.02 * k * jnp.eye(d)) for k, law in enumerate(laws)]
+
+
+def _first(scale):
+    return scale.laws[0].mu
+
+
+def _inner(scale):
+    return scale.laws[0].law.mu
+
+
+def _half(F):
+    return 0.5 * (F + jnp.eye(F.shape[0]))
+
+
+_G3 = jnp.array([1.0, 0.3, -0.2])
+_G2 = _G3[:2]
+_NO3, _NO2 = jnp.eye(3), jnp.eye(2)
+_FREE3 = _uniaxial(_E3, 0.01)
+_FREE2 = _uniaxial(_E2, 0.01)
+_SAFE3, _SAFE2 = _uniaxial(jnp.eye(3), 0.0), _uniaxial(jnp.eye(2), 0.0)
+
+PLANE = [
+    Row("2d-elastic-full-periodic", lambda: _cell((5, 4), _ELASTIC), _E2, _half(_E2), _first, _NO2),
+    Row(
+        "2d-thin-elastic-reduced-displacement-mixed",
+        lambda: _cell((4, 4), _thin(_ELASTIC), rule=Reduced(), boundary=LinearDisplacement()),
+        _FREE2,
+        _SAFE2,
+        _inner,
+        _SAFE2,
+    ),
+    Row(
+        "2d-rubber-dilatation-displacement",
+        lambda: _cell((4, 5), _RUBBER, rule=MeanDilatation(), boundary=LinearDisplacement()),
+        _F2,
+        _half(_F2),
+        _first,
+        _NO2,
+        {"out_of_range": _FLIPPED2},
+    ),
+    Row(
+        "2d-thin-rubber-full-traction",
+        lambda: _cell((4, 4), _thin(_RUBBER), boundary=UniformTraction()),
+        _F2,
+        _half(_F2),
+        _inner,
+        _NO2,
+        {"out_of_range": _FLIPPED2},
+    ),
+    Row(
+        "2d-metal-full-traction-mixed",
+        lambda: _cell((4, 5), _METAL, boundary=UniformTraction()),
+        _FREE2,
+        _uniaxial(_half(_E2), 0.0),
+        _first,
+        _SAFE2,
+    ),
+    Row(
+        "2d-thin-metal-dilatation-periodic",
+        lambda: _cell((4, 4), _thin(_METAL), rule=MeanDilatation()),
+        _E2,
+        _half(_E2),
+        _inner,
+        _NO2,
+    ),
+    Row("2d-recall-full-periodic", lambda: _cell((4, 4), _RECALL), _E2, _half(_E2), _first, _NO2),
+    Row(
+        "2d-heat-reduced-periodic-mixed",
+        lambda: _cell((4, 6), _HEAT, rule=Reduced()),
+        _mixed(_G2, [0.0, 0.5], [True, False]),
+        _mixed(_G2, [0.0, 0.0], [True, False]),
+        lambda s: s.laws[0].k,
+        _mixed(0 * _G2, [0.0, 0.0], [True, False]),
+    ),
+    Row(
+        "2d-swollen-rubber-reduced-displacement-mixed",
+        lambda: _cell((5, 5), _swollen(_RUBBER, 2), rule=Reduced(), boundary=LinearDisplacement()),
+        _uniaxial(_F2, 0.05),
+        _uniaxial(_half(_F2), 0.0),
+        _inner,
+        _SAFE2,
+        {"out_of_range": _uniaxial(_FLIPPED2, 0.0)},
+    ),
+    Row(
+        "2d-swollen-elastic-full-traction",
+        lambda: _cell((4, 4), _swollen(_ELASTIC, 2), boundary=UniformTraction()),
+        _E2,
+        _NO2,
+        _inner,
+        _NO2,
+    ),
+    Row(
+        "2d-field-jacobi-periodic",
+        lambda: PeriodicCell(
+            None,
+            solids.Elastic(1.0 + jnp.arange(16.0).reshape(4, 4), 2.0 + jnp.cos(jnp.arange(16.0)).reshape(4, 4)),
+            grid=(4, 4),
+            preconditioner=GreenJacobi(),
+            solver=_TIGHT,
+        ),
+        _E2,
+        _half(_E2),
+        lambda s: s.laws[0].mu,
+        _NO2,
+    ),
+    Row("2d-metal-substeps", lambda: _cell((4, 4), _METAL, substeps=8), _E2, _half(_E2), _first, _NO2),
+]
+
+SPACE = [
+    Row(
+        "3d-elastic-dilatation-traction",
+        lambda: _cell((4, 4, 4), _ELASTIC, rule=MeanDilatation(), boundary=UniformTraction()),
+        _E3,
+        _half(_E3),
+        _first,
+        _NO3,
+    ),
+    Row(
+        "3d-rubber-full-periodic-mixed",
+        lambda: _cell((4, 4, 4), _RUBBER),
+        _uniaxial(_F3, 0.05),
+        _uniaxial(_half(_F3), 0.0),
+        _first,
+        _SAFE3,
+        {"out_of_range": _uniaxial(_FLIPPED3, 0.0)},
+    ),
+    Row("3d-metal-reduced-periodic", lambda: _cell((5, 5, 5), _METAL, rule=Reduced()), _E3, _half(_E3), _first, _NO3),
+    Row(
+        "3d-heat-full-displacement",
+        lambda: _cell((4, 5, 4), _HEAT, boundary=LinearDisplacement()),
+        _G3,
+        0.5 * _G3,
+        lambda s: s.laws[0].k,
+        0 * _G3,
+    ),
+    Row(
+        "3d-swollen-elastic-dilatation-periodic-mixed",
+        lambda: _cell((4, 4, 4), _swollen(_ELASTIC, 3), rule=MeanDilatation()),
+        _FREE3,
+        _SAFE3,
+        _inner,
+        _SAFE3,
+    ),
+    Row(
+        "3d-rubber-reduced-traction",
+        lambda: _cell((3, 3, 3), _RUBBER, rule=Reduced(), boundary=UniformTraction()),
+        _F3,
+        _half(_F3),
+        _first,
+        _NO3,
+        {"out_of_range": _FLIPPED3},
+    ),
+    Row(
+        "3d-metal-full-displacement-refined",
+        lambda: _cell(
+            (4, 4, 4), _METAL, rule=Full(), boundary=LinearDisplacement(), solver=NewtonKrylov(rtol=1e-12, inner=jnp.float32)
+        ),
+        _E3,
+        _half(_E3),
+        _first,
+        _NO3,
+    ),
+    Row(
+        "3d-rubber-dilatation-periodic",
+        lambda: _cell((4, 4, 4), _RUBBER, rule=MeanDilatation(), boundary=Periodic()),
+        _F3,
+        _half(_F3),
+        _first,
+        _NO3,
+        {"out_of_range": _FLIPPED3},
+    ),
+]
+
+ROWS = {row.name: row for row in [*GENERIC, *PLANE, *SPACE]}
