@@ -165,38 +165,64 @@ def adjoint(cell: Cell, kernel: Kernel):
     """The linear solve of derivatives: to the tolerance of the cell, NaN where its recomputed residual misses it."""
 
     def solve_linear(matvec, rhs, z, given):
-        ref = reference(cell, kernel, given)
-        apply = preconditioner(kernel, ref.C0, ref.weights, given.load)
-        quick = kernel.tangent(z, given, given.load.F.dtype) if cell.symmetric else matvec
-        return refined(linear_solver(cell), quick, rhs, apply, cell.solver.tolerance(given.load.F.dtype))[0]
+        inverse = Inverse(cell, kernel, z, given, None if cell.symmetric else matvec)
+        return inverse(rhs, cell.solver.tolerance(given.load.F.dtype))[0]
 
     return solve_linear
 
 
-def refined(solver, matvec, rhs: Tree, precondition, tolerance: float, floor=0.0):
-    """x with |matvec(x) - rhs| <= tolerance |rhs| + floor, in up to four passes; NaN and False where it is missed.
+class Inverse:
+    """The inverse of the tangent at z: a Krylov solve in the inner precision, refined by residuals in the full one.
 
-    Returns:
-        x, whether it is good, and the iterations taken.
+    Attributes:
+        floor: the residual that round-off alone makes of a change of load of size one.
     """
-    size = norm(rhs)
-    target = tolerance * size + floor
 
-    def going(carry):
-        _, _, left, tries, _ = carry
-        return (left > target) & (tries < 4)
+    def __init__(self, cell: Cell, kernel: Kernel, z: Unknown, given: Conditions, matvec=None):
+        dtype = given.load.F.dtype
+        inner = cell.solver.inner or dtype
+        ref = reference(cell, kernel, given)
+        C0, weights = cast((ref.C0, ref.weights), inner)
+        self._kernel, self._solver, self._inner = kernel, linear_solver(cell), inner
+        self._precondition = preconditioner(kernel, C0, weights, given.load)
+        self._exact = kernel.tangent(z, given, dtype) if matvec is None else matvec
+        self._quick = self._exact
+        if inner != dtype and matvec is None:
+            self._quick = kernel.tangent(z, given, inner)
+        elif matvec is not None:
+            self._inner = dtype
+            self._precondition = preconditioner(kernel, ref.C0, ref.weights, given.load)
+        eps = float(jnp.finfo(dtype).eps)
+        self.floor = 100 * eps * norm(ref.C0) / (min(kernel.grid.spacing) * kernel.grid.count**0.5)
 
-    def step(carry):
-        x, r, left, tries, steps = carry
-        dx, report = solver(matvec, scaled(1 / left, r), precondition, 0.5 * target / left)
-        x = axpy(left, dx, x)
-        r = jax.tree.map(lambda b, k: b - k, rhs, matvec(x))
-        return x, r, norm(r), tries + 1, steps + report.steps
+    def __call__(self, rhs: Unknown, tolerance, floor=0.0) -> tuple[Unknown, Array, Array]:
+        """x with |K x - rhs| <= tolerance |rhs| + floor, in a few passes; NaN where it is missed.
 
-    count = jnp.zeros_like(size, jnp.int32)
-    x, _, left, _, steps = lax.while_loop(going, step, (scaled(jnp.zeros_like(size), rhs), rhs, size, count, count))
-    good = left <= target
-    return jax.tree.map(lambda a: jnp.where(good, a, jnp.nan), x), good, steps
+        Returns:
+            x, whether it is good, and the iterations taken.
+        """
+        rhs = (self._kernel.boundary.balanced(self._kernel.grid, rhs[0]), rhs[1])
+        size = norm(rhs)
+        target = tolerance * size + floor
+        single = jnp.finfo(self._inner).bits < jnp.finfo(size.dtype).bits
+
+        def going(carry):
+            _, _, left, tries, _ = carry
+            return (left > target) & (tries < 6)
+
+        def step(carry):
+            x, r, left, tries, steps = carry
+            eta = 0.7 * target / left
+            eta = (jnp.maximum(eta, 1e-4) if single else eta).astype(self._inner)
+            dx, report = self._solver(self._quick, cast(scaled(1 / left, r), self._inner), self._precondition, eta)
+            x = axpy(left, cast(dx, size.dtype), x)
+            r = jax.tree.map(lambda b, k: b - k, rhs, self._exact(x))
+            return x, r, norm(r), tries + 1, steps + report.steps
+
+        count = jnp.zeros_like(size, jnp.int32)
+        x, _, left, _, steps = lax.while_loop(going, step, (scaled(jnp.zeros_like(size), rhs), rhs, size, count, count))
+        good = left <= target
+        return jax.tree.map(lambda a: jnp.where(good, a, jnp.nan), x), good, steps
 
 
 def _finite(ok, tree: Tree) -> Tree:

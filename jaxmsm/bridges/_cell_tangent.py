@@ -2,14 +2,12 @@
 
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 from jaxtyping import Array, Float
 
 from .._scale import hold
-from ..solve import implicit, norm, stationary
-from ._cell_solve import Cell, linear_solver, reference, refined
+from ..solve import each, implicit, stationary
+from ._cell_solve import Cell, Inverse
 from ._kernel import Conditions, Unknown
-from ._precondition import preconditioner
 
 
 def consistent_tangent(cell: Cell, z: Unknown, given: Conditions) -> tuple[Float[Array, "..."], Unknown, Array, Array]:
@@ -26,40 +24,48 @@ def consistent_tangent(cell: Cell, z: Unknown, given: Conditions) -> tuple[Float
     def forces(columns, params):
         z, given = params
         change = kernel.linearized(z, given)
-        return lax.map(lambda x: change(*x), (columns, basis))
+        return each(lambda x: change(*x), (columns, basis))
 
     def residuals(columns, params):
         return forces(columns, params)[0]
 
     def energy(columns, params):
         force, stress = forces(columns, params)
-        inner = columns.reshape(len(basis), -1) @ force.reshape(len(basis), -1).T
-        return inner + basis.reshape(len(basis), -1) @ stress.reshape(len(basis), -1).T
+        return _inner(columns, force) + _inner(basis, stress)
 
     def stress(columns, params):
-        return basis.reshape(len(basis), -1) @ forces(columns, params)[1].reshape(len(basis), -1).T
+        return _inner(basis, forces(columns, params)[1])
+
+    def solve(rhs, params, tolerance):
+        z, given = params
+        inverse = Inverse(cell, kernel, z, given)
+        still = jnp.zeros_like(given.load.F)
+
+        def one(args):
+            b, level = args
+            # A homogeneous medium leaves round-off alone to solve for, which is no system to be solved.
+            x, good, steps = inverse((b, still), 0.0, tolerance * level + inverse.floor)
+            return x[0], good, steps
+
+        # As accurate as a solve of the whole right-hand side, whatever is left of it.
+        whole = residuals(jnp.zeros_like(rhs), params).reshape(len(rhs), -1)
+        return each(one, (rhs, jnp.sqrt(jnp.sum(whole * whole, 1))))
 
     tolerance = cell.solver.tolerance(load.dtype)
     loose = max(tolerance**0.5, tolerance) if cell.symmetric else tolerance
-    columns, good, steps = _columns(cell, residuals, hold(params), basis, loose)
+    start = jnp.zeros((len(basis), *z[0].shape), load.dtype)
+    columns, good, steps = solve(-residuals(start, hold(params)), hold(params), loose)
     converged = jnp.all(good)
     columns = hold(jnp.where(converged, columns, 0))
 
     def stacked(matvec, rhs, columns, params):
         del matvec, columns
-        apply, solver, floor = _operator(cell, params)
-        return lax.map(lambda b: refined(*solver, b, apply, tolerance, floor)[0], rhs)
+        z, given = params
+        inverse, still = Inverse(cell, kernel, z, given), jnp.zeros_like(given.load.F)
+        return each(lambda b: inverse((b, still), tolerance)[0][0], rhs)
 
     def refine(columns, params):
-        rhs = forces(jnp.zeros_like(columns), params)[0]
-        left = residuals(columns, params)
-        apply, solver, floor = _operator(cell, params)
-
-        def one(b, r, x):
-            # As accurate as a solve of the whole right-hand side b to the full tolerance.
-            return x + refined(*solver, -r, apply, 0.0, jnp.maximum(tolerance * norm(b), floor))[0]
-
-        return lax.map(lambda args: one(*args), (rhs, left, columns))
+        return columns + solve(-residuals(columns, params), params, tolerance)[0]
 
     if cell.symmetric:
         matrix = stationary(energy, residuals, stacked, refine, columns, params)
@@ -72,26 +78,9 @@ def consistent_tangent(cell: Cell, z: Unknown, given: Conditions) -> tuple[Float
     return slope, (spread, still), jnp.sum(steps), converged
 
 
-def _operator(cell, params):
-    """Preconditioner, solver and matvec on fluctuations alone, and the residual that round-off alone makes."""
-    kernel = cell.kernel
-    z, given = params
-    ref = reference(cell, kernel, given)
-    change = kernel.linearized(z, given)
-    still = jnp.zeros_like(given.load.F)
-    both = preconditioner(kernel, ref.C0, ref.weights, given.load)
-    # A homogeneous medium leaves round-off alone to solve for, which is no system to be solved.
-    eps = float(jnp.finfo(still.dtype).eps)
-    floor = 100 * eps * norm(ref.C0) / (min(kernel.grid.spacing) * kernel.grid.count**0.5)
-    return lambda r: both((r, still))[0], (linear_solver(cell), lambda x: change(x, still)[0]), floor
-
-
-def _columns(cell, residuals, params, basis, tolerance):
-    """The change of the fluctuation with each load of the basis."""
-    u = params[0][0]
-    apply, solver, floor = _operator(cell, params)
-    rhs = -residuals(jnp.zeros((len(basis), *u.shape), u.dtype), params)
-    return lax.map(lambda b: refined(*solver, b, apply, tolerance, floor), rhs)
+def _inner(a: Array | np.ndarray, b: Array) -> Float[Array, "n n"]:
+    """The inner products of two stacks."""
+    return a.reshape(len(a), -1) @ b.reshape(len(b), -1).T
 
 
 def directions(shape: tuple[int, ...], small: bool) -> np.ndarray:

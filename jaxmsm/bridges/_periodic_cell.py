@@ -12,7 +12,7 @@ from jaxtyping import Array, Int
 from .._model import Mixed
 from .._results import RESULTS
 from .._scale import AbstractScale, Solution, hold
-from ..solids import AbstractLaw
+from ..solids import AbstractLaw, acoustic_eigenvalue
 from ..solve import NewtonKrylov
 from ..space import AbstractBoundary, AbstractRule, Full, Periodic, Voxels
 from ._cell_solve import Guess, as_mixed, virgin
@@ -139,8 +139,6 @@ class PeriodicCell(AbstractScale):
         result = RESULTS.where(solution.ok & ~converged, RESULTS.stagnation, solution.result)
         stats = solution.stats | {"linear": solution.stats["linear"] + steps, "cost": solution.stats["cost"] + steps}
         if self.acoustic and not self.kernel.scalar:
-            from ..solids import acoustic_eigenvalue
-
             stats["acoustic"] = acoustic_eigenvalue(hold(slope))
         guess = eqx.tree_at(lambda g: g.columns, solution.guess, hold(columns), is_leaf=lambda x: x is None)
         return Solution(solution.value, solution.state, guess, result, stats), slope

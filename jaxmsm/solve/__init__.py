@@ -32,3 +32,4 @@ from ._newton import (
     less_work as less_work,
     root as root,
 )
+from ._spread import each as each

@@ -117,6 +117,12 @@ def chunked(member: Callable[[Tree, Tree], Tree], rows: Tree, shared: Tree, chun
     )
 
 
+def each(fn: Callable[[Tree], Tree], rows: Tree) -> Tree:
+    """`fn` over the leading axis: one row after the other on a CPU, all of them at once elsewhere."""
+    fn = jax.jit(fn)
+    return lax.platform_dependent(rows, cpu=lambda rows: lax.map(fn, rows), default=jax.vmap(fn))
+
+
 def sealed(member: Callable[[Tree, Tree], Tree]) -> Callable[[Tree, Tree], Tree]:
     """The member, compiled without regard to what surrounds it.
 

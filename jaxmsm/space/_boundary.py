@@ -12,7 +12,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-from ._green import diagonalized, fourier
+from ._green import diagonalized, fourier, without_singular
 from ._voxels import Voxels
 
 
@@ -36,9 +36,19 @@ class AbstractBoundary(eqx.Module):
         """`apply(f) -> u`: an inverse of the stiffness of a homogeneous medium C0 (c, d, c, d), symmetric and positive
         semidefinite, exact for the periodic condition and spectrally equivalent for the others."""
 
+    def balanced(self, grid: Voxels, f: Float[Array, "..."]) -> Float[Array, "..."]:
+        """Forces without the round-off that stands in motions without stiffness, which no displacement answers."""
+        del grid
+        return f
+
 
 class Periodic(AbstractBoundary):
     """Opposite faces move alike up to the mean deformation."""
+
+    def balanced(self, grid, f):
+        if grid.points > 1:
+            return f - jnp.mean(f, tuple(range(1, f.ndim)), keepdims=True)
+        return without_singular(grid, f)
 
     def nodes(self, shape):
         return shape
@@ -83,6 +93,15 @@ class UniformTraction(AbstractBoundary):
 
     def nodes(self, shape):
         return tuple(n + 1 for n in shape)
+
+    def balanced(self, grid, f):
+        axes = tuple(range(1, f.ndim))
+        f = f - jnp.mean(f, axes, keepdims=True)
+        for ramp in _ramps(f.shape[1:], f.dtype):
+            count = f[0].size // ramp.size
+            moment = jnp.sum(f * ramp[None], axes, keepdims=True)
+            f = f - moment / (count * jnp.sum(ramp * ramp)) * ramp[None]
+        return f
 
     def expand(self, u):
         # The mean gradient is a boundary integral; taking an affine field out leaves a fluctuation without one.

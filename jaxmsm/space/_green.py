@@ -32,6 +32,16 @@ def fourier(grid: Voxels, C0: Float[Array, "c d c d"]) -> Callable[[Array], Arra
     return apply
 
 
+def without_singular(grid: Voxels, f: Float[Array, "..."]) -> Float[Array, "..."]:
+    """A periodic nodal field without the modes that have no stiffness in any medium: translation, and hourglass modes."""
+    S = _symbol(grid, f.dtype)
+    size = sum(S[j, j] for j in range(grid.d))
+    alive = size > _CUT * jnp.sum(size) / size.size
+    axes = tuple(range(1, grid.d + 1))
+    F = jnp.where(alive[None], jnp.fft.rfftn(f, axes=axes), 0)
+    return jnp.fft.irfftn(F, s=grid.shape, axes=axes).astype(f.dtype)
+
+
 def _symbol(grid: Voxels, dtype) -> Float[Array, "..."]:
     """S_jl(k) = sum_q w conj(Dhat_qj) Dhat_ql on the half spectrum, (d, d, *half), with total volume 1."""
     d = grid.d
