@@ -147,7 +147,8 @@ def test_conductivity_of_a_checkerboard():
     def conductivity(boundary, tile=16, n=16):
         _, slope, ok = tangent(PeriodicCell(checkerboard(tile, n), laws, boundary=boundary, solver=TIGHT), jnp.zeros(2))
         assert ok
-        assert abs(slope[0, 1]) < 1e-10 and abs(slope[0, 0] - slope[1, 1]) < 1e-10
+        # Square symmetry of the whole board; a window of it has that of its diagonals.
+        assert abs(slope[0, 0] - slope[1, 1]) < 1e-10 and (abs(slope[0, 1]) < 1e-10 or not isinstance(boundary, Periodic))
         return float(slope[0, 0])
 
     errors = [conductivity(Periodic(), tile) - 2 for tile in (2, 4, 8, 16)]
