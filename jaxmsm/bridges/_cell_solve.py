@@ -13,7 +13,7 @@ from .._results import RESULTS
 from .._scale import Solution, choose, hold
 from .._typing import Tree
 from ..solve import CG, GMRES, Problem, Report, axpy, equilibrium, implicit, norm, scaled
-from ._consistency import energy_error, hill_mandel
+from ._consistency import energy_error, hill_mandel, softest
 from ._kernel import Conditions, Kernel, Unknown
 from ._phases import cast
 from ._precondition import preconditioner
@@ -176,6 +176,7 @@ class Inverse:
 
     Attributes:
         floor: the residual that round-off alone makes of a change of load of size one.
+        softest: a lower bound on the eigenvalues of the undeformed stiffness against the preconditioner's.
     """
 
     def __init__(self, cell: Cell, kernel: Kernel, z: Unknown, given: Conditions, matvec=None):
@@ -192,6 +193,7 @@ class Inverse:
         elif matvec is not None:
             self._inner = dtype
             self._precondition = preconditioner(kernel, ref.C0, ref.weights, given.load)
+        self.softest = softest(ref.tangents, ref.C0)
         eps = float(jnp.finfo(dtype).eps)
         self.floor = 100 * eps * norm(ref.C0) / (min(kernel.grid.spacing) * kernel.grid.count**0.5)
 

@@ -36,25 +36,27 @@ def consistent_tangent(cell: Cell, z: Unknown, given: Conditions) -> tuple[Float
     def stress(columns, params):
         return _inner(basis, forces(columns, params)[1])
 
-    def solve(rhs, params, tolerance):
+    tolerance = cell.solver.tolerance(load.dtype)
+
+    def solve(rhs, params, *, to_root: bool):
         z, given = params
         inverse = Inverse(cell, kernel, z, given)
+        # The entries err by the energy of the columns' error, which is at most |r|^2 / softest.
+        level = jnp.maximum(jnp.sqrt(tolerance * inverse.softest), tolerance) if to_root else tolerance
         still = jnp.zeros_like(given.load.F)
 
         def one(args):
-            b, level = args
+            b, size = args
             # A homogeneous medium leaves round-off alone to solve for, which is no system to be solved.
-            x, good, steps = inverse((b, still), 0.0, tolerance * level + inverse.floor)
+            x, good, steps = inverse((b, still), 0.0, level * size + inverse.floor)
             return x[0], good, steps
 
         # As accurate as a solve of the whole right-hand side, whatever is left of it.
         whole = residuals(jnp.zeros_like(rhs), params).reshape(len(rhs), -1)
         return each(one, (rhs, jnp.sqrt(jnp.sum(whole * whole, 1))))
 
-    tolerance = cell.solver.tolerance(load.dtype)
-    loose = max(tolerance**0.5, tolerance) if cell.symmetric else tolerance
     start = jnp.zeros((len(basis), *z[0].shape), load.dtype)
-    columns, good, steps = solve(-residuals(start, hold(params)), hold(params), loose)
+    columns, good, steps = solve(-residuals(start, hold(params)), hold(params), to_root=cell.symmetric)
     converged = jnp.all(good)
     columns = hold(jnp.where(converged, columns, 0))
 
@@ -65,7 +67,7 @@ def consistent_tangent(cell: Cell, z: Unknown, given: Conditions) -> tuple[Float
         return each(lambda b: inverse((b, still), tolerance)[0][0], rhs)
 
     def refine(columns, params):
-        return columns + solve(-residuals(columns, params), params, tolerance)[0]
+        return columns + solve(-residuals(columns, params), params, to_root=False)[0]
 
     if cell.symmetric:
         matrix = stationary(energy, residuals, stacked, refine, columns, params)

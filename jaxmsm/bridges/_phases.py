@@ -159,13 +159,10 @@ class Medium(eqx.Module):
         """Stress, next history, and whether every law admits the load; `F` is (d, d, Q, M) or (d, Q, M)."""
         stress, following, admissible = None, [], jnp.asarray(True)
 
-        def answer(law, f, p):
-            return *law(f, p), law.admissible(f, p)
-
         for g, history in zip(self.groups, past, strict=True):
             own = self._own(g)
             seen = F if own is None else jnp.where(own, F, rest(F.shape, F.dtype))
-            P, new, fine = self._over(g, answer, seen, history)
+            P, new, fine = self._over(g, lambda law, f, p: law.answer(f, p), seen, history)
             admissible &= jnp.all(fine)
             stress = P if stress is None else jnp.where(own, P, stress)
             following.append(new if own is None else jax.tree.map(lambda a, b, own=own: jnp.where(own, a, b), new, history))

@@ -135,7 +135,7 @@ def solve(cell: Cell, load: Tree, state: Tree, guess: Guess | None) -> tuple[Sol
         given = Conditions(medium, load, state)
         ref = reference(cell, kernel, hold(given))
         return answer(cell, kernel, ref, given, *hold(search(cell, kernel, ref, hold(given), hold(guess))))
-    past, *origin = state
+    past, origin = state[0], (state[1], state[2])
     given = Conditions(medium, load, past)
     end = hold(course(cell, kernel, hold(given), hold(origin), hold(guess)))
     given = Conditions(medium, load, replay(cell, kernel, given, origin, end))
@@ -144,6 +144,6 @@ def solve(cell: Cell, load: Tree, state: Tree, guess: Guess | None) -> tuple[Sol
     mean = kernel.mean(z, safe.load)
     reached = (mean, kernel.grid.mean(kernel.respond(kernel.deformation(z[0], mean), safe)[0]))
     ok = solution.ok
-    following = (choose(ok, solution.state, past), *choose(ok, reached, tuple(origin)))
+    following = (choose(ok, solution.state, past), *choose(ok, reached, origin))
     stats = solution.stats | {"substeps": end.accepted, "times": end.times}
     return Solution(solution.value, following, solution.guess, solution.result, stats), z, safe

@@ -53,3 +53,7 @@ class AbstractLaw(eqx.Module):
         """True where the law has a meaning at this load (a positive volume, a converged local iteration)."""
         del past
         return jnp.all(jnp.isfinite(F))
+
+    def answer(self, F: Float[Array, "..."], past: Tree) -> tuple[Float[Array, "..."], Tree, Bool[Array, ""]]:
+        """Stress, next history and admissibility at once, for laws that find all three by one iteration."""
+        return *self(F, past), self.admissible(F, past)

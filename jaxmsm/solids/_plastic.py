@@ -81,9 +81,15 @@ class J2(AbstractLaw):
         return Plastic(zero, jnp.zeros(()), None if self.kinematic is None else zero)
 
     def __call__(self, F, past):
+        return self.answer(F, past)[:2]
+
+    def admissible(self, F, past):
+        return self.answer(F, past)[2]
+
+    def answer(self, F, past):
         trial, volumetric = self._trial(F, past)
         back = None if past.back is None else _split(past.back)
-        _, step, _ = self._step(_Given(self, (trial, back), past.alpha))
+        _, step, converged = self._step(_Given(self, (trial, back), past.alpha))
         # The relative stress at the end of the step has the direction of the one that forgets first and then returns.
         xi = trial if back is None else _less(trial, back, self._kept(step))
         q = _mises(xi)
@@ -94,14 +100,8 @@ class J2(AbstractLaw):
         flow = jnp.stack(flow)
         if past.back is not None:
             back = self._kept(step) * (past.back + 2 / 3 * self.kinematic.C * flow)
-        return _tensor(s, F.shape[0]), Plastic(past.strain + flow, past.alpha + step, back)
-
-    def admissible(self, F, past):
-        finite = jnp.all(jnp.isfinite(F))
-        if self._affine:
-            return finite
-        back = None if past.back is None else _split(past.back)
-        return finite & self._step(_Given(self, (self._trial(F, past)[0], back), past.alpha))[2]
+        following = Plastic(past.strain + flow, past.alpha + step, back)
+        return _tensor(s, F.shape[0]), following, jnp.all(jnp.isfinite(F)) & converged
 
     def _trial(self, F: Float[Array, "d d"], past: Plastic) -> tuple[Six, Float[Array, ""]]:
         """The deviatoric stress if nothing flowed, and the change of volume."""

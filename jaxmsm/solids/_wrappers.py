@@ -45,6 +45,12 @@ class _Wrapper(AbstractLaw):
     def init(self):
         return self.law.init()
 
+    def __call__(self, F, past):
+        return self.answer(F, past)[:2]
+
+    def admissible(self, F, past):
+        return self.answer(F, past)[2]
+
 
 class Rotated(_Wrapper):
     """A law in a frame of its own: P(F) = R P_law(R^T F R) R^T; for conduction, R q(R^T g).
@@ -68,15 +74,12 @@ class Rotated(_Wrapper):
         c, s = jnp.cos(array(angle)), jnp.sin(array(angle))
         return cls(law, jnp.stack([jnp.stack([c, -s], -1), jnp.stack([s, c], -1)], -2))
 
-    def __call__(self, F, past):
+    def answer(self, F, past):
         R, d = self.R, F.shape[0]
-        q, following = self.law(self._seen(F), past)
+        q, following, fine = self.law.answer(self._seen(F), past)
         if self.scalar:
-            return matvec(R, q)[:d], following
-        return cut(matmul(matmul(R, q), transpose(R)), d), following
-
-    def admissible(self, F, past):
-        return self.law.admissible(self._seen(F), past)
+            return matvec(R, q)[:d], following, fine
+        return cut(matmul(matmul(R, q), transpose(R)), d), following, fine
 
     def _seen(self, F):
         R = self.R
@@ -103,15 +106,12 @@ class Eigenstrain(_Wrapper):
     law: AbstractLaw
     strain: Float[Array, "..."] = eqx.field(converter=array)
 
-    def __call__(self, F, past):
-        P, following = self.law(self._seen(F), past)
+    def answer(self, F, past):
+        P, following, fine = self.law.answer(self._seen(F), past)
         if not self.small:
             P = det(self._stretch()) * matmul(P, inverse_transpose(self._stretch()))
-        return cut(P, F.shape[0]), following
-
-    def admissible(self, F, past):
-        fine = self.law.admissible(self._seen(F), past)
-        return fine if self.small else fine & (det(self._stretch()) > 0)
+            fine &= det(self._stretch()) > 0
+        return cut(P, F.shape[0]), following, fine
 
     def _stretch(self):
         return eye(self.strain.shape[0], self.strain.dtype) + self.strain
@@ -149,13 +149,10 @@ class PlaneStress(_Wrapper):
 
     law: AbstractLaw
 
-    def __call__(self, F, past):
-        P, following = self.law(pad(F, self._thickness(F, past)[0]), past)
-        return cut(P, 2), following
-
-    def admissible(self, F, past):
+    def answer(self, F, past):
         thickness, converged = self._thickness(F, past)
-        return converged & self.law.admissible(pad(F, thickness), past)
+        P, following, fine = self.law.answer(pad(F, thickness), past)
+        return cut(P, 2), following, converged & fine
 
     def _thickness(self, F: Float[Array, "2 2"], past: Tree) -> tuple[Float[Array, ""], Bool[Array, ""]]:
         """F33, and whether it was found."""
