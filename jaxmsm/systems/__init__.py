@@ -31,8 +31,12 @@ class System:
 
 COMMANDS: dict[str, System] = {
     "homogenize": System("_homogenize", "Effective law of an image of phases, with its bounds and brackets."),
+    "dataset": System("_dataset", "A training set on disk: images times load paths, with stress, tangent, codes.", resumes=True),
 }
 """Systems that are a command of their own: `jaxmsm NAME`."""
 
-SYSTEMS: dict[str, System] = {}
+SYSTEMS: dict[str, System] = {
+    "electrode": System("_electrode", "A tomography of a battery electrode: moduli and ionic tortuosity by volume.", resumes=True),
+    "masonry": System("_masonry", "A photograph of bricks: effective law, scatter by window, mortar past its yield."),
+}
 """Systems that are stories: `jaxmsm run NAME`."""
