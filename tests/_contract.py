@@ -234,8 +234,8 @@ def check_failures(lab: Lab):
         # The same program on the same member: the bits of its lane.
         assert distance(first, reference) < 1e-12, code
         if leaves is None:
-            assert np.all(np.isfinite(flat(gradient))), code
-        assert not np.any(flat(jax.tree.map(lambda x: x[1], gradient)) > 0) or leaves is not None
+            # What failed takes no part: its slope is zero, not a number that is none.
+            assert not np.any(flat(jax.tree.map(lambda x: x[1], gradient))), code
 
 
 def check_traces(lab: Lab):

@@ -7,10 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from oracles import peers
+
 from jaxmsm import PeriodicCell
 from jaxmsm.solids import Conductivity, Elastic, NeoHookean, to_voigt
 from jaxmsm.solve import NewtonKrylov
-from oracles import peers
 
 ORACLES = pathlib.Path(__file__).parent / "oracles"
 TIGHT = NewtonKrylov(rtol=1e-12)

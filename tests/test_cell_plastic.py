@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
 from jaxmsm import PeriodicCell, names, rollout
 from jaxmsm.solids import J2, Linear
 from jaxmsm.solve import NewtonKrylov
