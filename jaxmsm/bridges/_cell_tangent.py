@@ -38,7 +38,8 @@ def consistent_tangent(cell: Cell, z: Unknown, given: Conditions) -> tuple[Float
 
     tolerance = cell.solver.tolerance(load.dtype)
 
-    def solve(rhs, params, *, to_root: bool):
+    def solve(rhs, whole, params, *, to_root: bool):
+        """As accurate as a solve of the whole right-hand side, whatever is left of it."""
         z, given = params
         inverse = Inverse(cell, kernel, z, given)
         # The entries err by the energy of the columns' error, which is at most |r|^2 / softest.
@@ -51,12 +52,11 @@ def consistent_tangent(cell: Cell, z: Unknown, given: Conditions) -> tuple[Float
             x, good, steps = inverse((b, still), 0.0, level * size + inverse.floor)
             return x[0], good, steps
 
-        # As accurate as a solve of the whole right-hand side, whatever is left of it.
-        whole = residuals(jnp.zeros_like(rhs), params).reshape(len(rhs), -1)
-        return each(one, (rhs, jnp.sqrt(jnp.sum(whole * whole, 1))))
+        return each(one, (rhs, jnp.sqrt(jnp.sum(jnp.square(whole.reshape(len(whole), -1)), 1))))
 
     start = jnp.zeros((len(basis), *z[0].shape), load.dtype)
-    columns, good, steps = solve(-residuals(start, hold(params)), hold(params), to_root=cell.symmetric)
+    whole = residuals(start, hold(params))
+    columns, good, steps = solve(-whole, whole, hold(params), to_root=cell.symmetric)
     converged = jnp.all(good)
     columns = hold(jnp.where(converged, columns, 0))
 
@@ -67,7 +67,8 @@ def consistent_tangent(cell: Cell, z: Unknown, given: Conditions) -> tuple[Float
         return each(lambda b: inverse((b, still), tolerance)[0][0], rhs)
 
     def refine(columns, params):
-        return columns + solve(-residuals(columns, params), params, to_root=False)[0]
+        whole = residuals(jnp.zeros_like(columns), params)
+        return columns + solve(-residuals(columns, params), whole, params, to_root=False)[0]
 
     if cell.symmetric:
         matrix = stationary(energy, residuals, stacked, refine, columns, params)

@@ -2,7 +2,8 @@
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jax import lax
+from jaxtyping import Array, Bool, Float
 
 from ..solve import norm
 from ._kernel import Conditions, Kernel, Unknown
@@ -33,9 +34,9 @@ def energy_error(kernel: Kernel, residual: Unknown, C0: Array, palette: Array, g
 
 def softest(tangents: Float[Array, "..."], C0: Float[Array, "..."]) -> Float[Array, ""]:
     """A lower bound on the eigenvalues of the tangents against C0, over those that have stiffness: min 1 / tr(C^-1 C0)."""
-    C, reference = _mandel(tangents), _mandel(C0[..., None])[..., 0]
+    C, reference = _mandel(tangents), _mandel(C0[..., None])
     inverse, alive = _inverse(C)
-    trace = sum(inverse[i][j] * reference[i, j] for i in range(len(C)) for j in range(len(C)))
+    trace = jnp.sum(inverse * reference, (0, 1))
     alive &= trace > 0
     least = jnp.where(alive, 1 / jnp.where(alive, trace, 1), jnp.inf)
     return jnp.where(jnp.any(alive), jnp.min(least), 1)
@@ -58,19 +59,18 @@ def _mandel(A: Float[Array, "..."]) -> Float[Array, "..."]:
     return 0.5 * (C + jnp.swapaxes(C, 0, 1))
 
 
-def _inverse(C: Float[Array, "n n P"]) -> tuple[list[list[Array]], Array]:
-    """Inverses by Gauss-Jordan elimination written out, and where they exist; the matrices lie last, so it runs over them."""
+def _inverse(C: Float[Array, "n n P"]) -> tuple[Float[Array, "n n P"], Bool[Array, " P"]]:
+    """Inverses by Gauss-Jordan elimination, and where they exist; the matrices lie last, so it runs over them."""
     n = len(C)
-    a = [[C[i, j] for j in range(n)] + [jnp.full_like(C[i, 0], float(i == j)) for j in range(n)] for i in range(n)]
     scale = sum(jnp.abs(C[i, i]) for i in range(n))
-    alive = jnp.ones(scale.shape, bool)
-    for i in range(n):
-        good = a[i][i] > 8 * jnp.finfo(C.dtype).eps * scale
-        alive &= good
-        pivot = 1 / jnp.where(good, a[i][i], 1)
-        a[i] = [x * pivot for x in a[i]]
-        for k in range(n):
-            if k != i:
-                factor = a[k][i]
-                a[k] = [x - factor * y for x, y in zip(a[k], a[i], strict=True)]
-    return [row[n:] for row in a], alive
+    eye = jnp.broadcast_to(jnp.eye(n, dtype=C.dtype)[..., None], C.shape)
+
+    def eliminate(i, carry):
+        a, alive = carry
+        row, column = a[i], a[:, i]
+        good = column[i] > 8 * jnp.finfo(C.dtype).eps * scale
+        row = row / jnp.where(good, column[i], 1)[None]
+        return (a - column[:, None] * row[None]).at[i].set(row), alive & good
+
+    a, alive = lax.fori_loop(0, n, eliminate, (jnp.concatenate([C, eye], 1), jnp.ones(scale.shape, bool)))
+    return a[:, n:], alive

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 from .._model import Mixed
 from .._typing import Tree
 from ..solve import norm
-from ..space import AbstractBoundary, Voxels
+from ..space import AbstractBoundary, Voxels, accumulate, add_stress, differences, gradient_of, modes
 from ._phases import Medium, cast, rest
 
 type Unknown = tuple[Array, Array]
@@ -82,7 +82,7 @@ class Kernel(eqx.Module):
 
     def forces(self, P: Float[Array, "..."]) -> Float[Array, "..."]:
         """Nodal forces of a stress field."""
-        return self.boundary.fold(self.grid.divergence(P[None] if self.scalar else P))
+        return self.boundary.close(self.grid.divergence(P[None] if self.scalar else P, self.boundary.join))
 
     def balance(self, forces: Float[Array, "..."], mean: Float[Array, "..."], load: Mixed) -> Unknown:
         """The residual: nodal forces, and the mean stress against the imposed one."""
@@ -99,6 +99,8 @@ class Kernel(eqx.Module):
 
     def linearized(self, z: Unknown, given: Conditions) -> Callable[[Array, Array], tuple[Array, Array]]:
         """`(du, dF) -> (forces, mean stress)` of a change of fluctuation and of mean deformation at z, linearized once."""
+        if self.linear and (self.scalar or not self.grid.rule.coupled):
+            return self._by_modes(given.medium)
         if self.linear and given.medium.image is not None and given.medium.phases <= _MOST_ELEMENTS:
             return self._by_elements(given.medium)
         if self.linear:
@@ -116,6 +118,30 @@ class Kernel(eqx.Module):
 
         return matvec
 
+    def _by_modes(self, medium: Medium):
+        """The answer of a linear medium by the orthogonal modes of every voxel's gradient."""
+        grid = self.grid
+        shape = (*self.load_shape, 1, grid.count)
+        still = rest(shape, medium.dtype)
+        law = jax.linearize(lambda F: medium(F, medium.init(1, medium.dtype))[0], still)[1]
+
+        def apply(du, dF):
+            fields = differences(self.boundary.expand(du))
+            forces: dict = {}
+            mean = jnp.zeros_like(dF)
+            for S in modes(grid.d, full=grid.points > 1):
+                G = gradient_of(S, fields, grid.spacing)
+                if not S:
+                    G = G + dF.reshape(-1, grid.d)[..., None]
+                P = law(G.reshape(shape)).reshape(G.shape)
+                if not S:
+                    mean = jnp.mean(P, -1).reshape(dF.shape)
+                forces = add_stress(S, P, forces, grid.spacing)
+            f = accumulate(forces, grid.shape, self.boundary.join)
+            return self.boundary.close(f) / grid.count, mean
+
+        return apply
+
     def _by_elements(self, medium: Medium):
         """The answer of a linear medium by one element matrix a phase."""
         grid, c = self.grid, self.components
@@ -130,7 +156,7 @@ class Kernel(eqx.Module):
             each = (tall @ corners).reshape(medium.phases, -1, grid.count)
             f = each[0] if medium.phases == 1 else jnp.sum(each * indicator[:, None, :], 0)
             mean = jnp.sum(f, -1).reshape(-1, c).T @ offsets
-            return self.boundary.fold(grid.assemble(f)), mean.reshape(self.load_shape)
+            return self.boundary.close(grid.assemble(f, self.boundary.join)), mean.reshape(self.load_shape)
 
         return apply
 

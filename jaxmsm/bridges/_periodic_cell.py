@@ -158,7 +158,8 @@ def _checked(image, laws: int) -> Int[Array, "..."]:
     if not np.issubdtype(image.dtype, np.integer):
         raise ValueError(f"Argument `image` must hold integer phase labels, but its dtype is {image.dtype}. Segment it first.")
     if not isinstance(image, jax.core.Tracer):
-        low, high = int(np.min(image)), int(np.max(image))
+        # As numpy, which stays concrete inside a jitted function.
+        low, high = int(np.asarray(image).min()), int(np.asarray(image).max())
         if low < 0 or high >= laws:
             raise ValueError(f"Argument `image` must hold labels 0 to {laws - 1} (one law each), but it holds {low} to {high}.")
     return jnp.asarray(image, jnp.int32)

@@ -99,6 +99,11 @@ class Medium(eqx.Module):
         return self if self.image is None else Medium(self.groups, jnp.arange(self.phases), self.phases)
 
     @property
+    def dtype(self):
+        """The dtype of the parameters."""
+        return jnp.result_type(*jax.tree.leaves(eqx.filter(self.groups, is_number)))
+
+    @property
     def count(self) -> int:
         """Number of voxels."""
         if self.image is not None:
@@ -108,10 +113,9 @@ class Medium(eqx.Module):
     @property
     def fractions(self) -> Float[Array, "..."]:
         """Volume fractions of the voxels of the palette."""
-        dtype = jnp.result_type(*jax.tree.leaves(eqx.filter(self.groups, is_number)))
         if self.image is None:
-            return jnp.full(self.count, 1 / self.count, dtype)
-        return jnp.mean(self.indicator(dtype), -1)
+            return jnp.full(self.count, 1 / self.count, self.dtype)
+        return jnp.mean(self.indicator(self.dtype), -1)
 
     def indicator(self, dtype) -> Float[Array, "phases M"]:
         """One where a voxel has the label, zero elsewhere."""

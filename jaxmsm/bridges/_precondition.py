@@ -101,4 +101,4 @@ def _diagonal(kernel: Kernel, tangents: Float[Array, "..."], given: Conditions) 
     if given.medium.image is not None:
         each = jnp.take(each, given.medium.image, axis=-1)
     # Folding adds what the faces share, as it does for forces.
-    return kernel.boundary.fold(grid.assemble(each))
+    return kernel.boundary.close(grid.assemble(each, kernel.boundary.join))

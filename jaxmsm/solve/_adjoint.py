@@ -81,9 +81,11 @@ def _stationary(functional, residual, solve_linear, refine, root, params):
 def _stationary_jvp(functional, residual, solve_linear, refine, primals, tangents):
     root, params = primals
     _, dparams = tangents
+    # The value stays that of the root given, so that nothing is refined for a derivative that nobody takes.
+    value = _stationary(functional, residual, solve_linear, refine, root, params)
     root = hold(refine(*hold((root, params))))
     root = _implicit(residual, solve_linear, True, root, params)
-    return jax.jvp(lambda p: functional(root, p), (params,), (dparams,))
+    return value, jax.jvp(lambda p: functional(root, p), (params,), (dparams,))[1]
 
 
 def implicit_scalar(residual: Callable, root: Tree, params: Tree) -> Tree:

@@ -9,6 +9,13 @@ from ._boundary import (
     Periodic as Periodic,
     UniformTraction as UniformTraction,
 )
+from ._modes import (
+    accumulate as accumulate,
+    add_stress as add_stress,
+    differences as differences,
+    gradient_of as gradient_of,
+    modes as modes,
+)
 from ._voxels import (
     AbstractRule as AbstractRule,
     Full as Full,

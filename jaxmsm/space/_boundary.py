@@ -31,6 +31,16 @@ class AbstractBoundary(eqx.Module):
     def fold(self, f: Float[Array, "..."]) -> Float[Array, "..."]:
         """The transpose of `expand`."""
 
+    def join(self, low: Float[Array, "..."], high: Float[Array, "..."], axis: int) -> Float[Array, "..."]:
+        """Along one axis, what voxels give to their low and high ends, added up at the ends; `close` follows the last axis."""
+        before, after = [(0, 0)] * low.ndim, [(0, 0)] * low.ndim
+        before[axis], after[axis] = (0, 1), (1, 0)
+        return jnp.pad(low, before) + jnp.pad(high, after)
+
+    def close(self, f: Float[Array, "..."]) -> Float[Array, "..."]:
+        """From what was joined along every axis to the free nodes."""
+        return self.fold(f)
+
     @abc.abstractmethod
     def green(self, grid: Voxels, C0: Float[Array, "..."]):
         """`apply(f) -> u`: an inverse of the stiffness of a homogeneous medium C0 (c, d, c, d), symmetric and positive
@@ -62,6 +72,12 @@ class Periodic(AbstractBoundary):
             body = lax.slice_in_dim(f, 0, last, axis=axis)
             extra = lax.slice_in_dim(f, last, last + 1, axis=axis)
             f = body + jnp.pad(extra, [(0, 0) if a != axis else (0, last - 1) for a in range(f.ndim)])
+        return f
+
+    def join(self, low, high, axis):
+        return low + jnp.roll(high, 1, axis)
+
+    def close(self, f):
         return f
 
     def green(self, grid, C0):

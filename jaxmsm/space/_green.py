@@ -43,37 +43,31 @@ def without_singular(grid: Voxels, f: Float[Array, "..."]) -> Float[Array, "..."
 
 
 def _symbol(grid: Voxels, dtype) -> Float[Array, "..."]:
-    """S_jl(k) = sum_q w conj(Dhat_qj) Dhat_ql on the half spectrum, (d, d, *half), with total volume 1."""
-    d = grid.d
+    """S_jl(k) = sum_q w conj(Dhat_qj) Dhat_ql on the half spectrum, (d, d, *half), with total volume 1.
+
+    Shape functions and points are products over the axes, so the symbol is one of real tables: with w = e^{i theta}, g = w - 1 and
+    s = (w + 1) / 2, an axis that both slopes run along gives |g|^2 / h^2 = (2 - 2 cos) / h^2; the two that one of them runs along
+    give conj(g) s conj(s) g / (h h) = sin sin / (h h); the others the mean m of |1 - x + x w|^2 over the points.
+    """
+    d, points = grid.d, grid.rule.points(grid.d)
     half = (*grid.shape[:-1], grid.shape[-1] // 2 + 1)
-    angle = [2 * np.pi * np.arange(m) / n for m, n in zip(half, grid.shape, strict=True)]
-    points = grid.rule.points(d)
-    # Shape functions are products over the axes, so the symbols are: a factor 1 - x + x e^{i theta} (value) or
-    # (e^{i theta} - 1) / h (slope) from every axis.
-    tables = [[_factors(angle[m], x, grid.spacing[m]) for m, x in enumerate(point)] for point in points]
-    scale = 1 / (len(points) * grid.count)
-    rows = []
-    for j in range(d):
-        row = []
-        for ell in range(d):
-            entry = 0.0
-            for table in tables:
-                term = jnp.asarray(np.array(scale), dtype)
-                for m in range(d):
-                    left = table[m][1 if m == j else 0]
-                    right = table[m][1 if m == ell else 0]
-                    factor = np.conj(left) * right
-                    axis = [-1 if a == m else 1 for a in range(d)]
-                    term = term * jnp.asarray(factor, jnp.result_type(dtype, jnp.complex64)).reshape(axis)
-                entry = entry + term
-            row.append(jnp.real(entry).astype(dtype))
-        rows.append(jnp.stack(row))
-    return jnp.stack(rows)
+    slope, cross, mass = [], [], []
+    for a, (m, n, h) in enumerate(zip(half, grid.shape, grid.spacing, strict=True)):
+        theta = 2 * np.pi * np.arange(m) / n
+        x = np.unique(points[:, a].round(12))[:, None]
+        tables = (2 - 2 * np.cos(theta)) / h**2, np.sin(theta) / h, np.mean(np.abs(1 - x + x * np.exp(1j * theta)) ** 2, 0)
+        shape = [-1 if axis == a else 1 for axis in range(d)]
+        for kept, table in zip((slope, cross, mass), tables, strict=True):
+            kept.append(jnp.asarray(table.reshape(shape), dtype))
 
+    def entry(j, k):
+        out = slope[j] if j == k else cross[j] * cross[k]
+        for a in range(d):
+            if a not in (j, k):
+                out = out * mass[a]
+        return jnp.broadcast_to(out / grid.count, half)
 
-def _factors(theta, x, h):
-    wave = np.exp(1j * theta)
-    return 1 - x + x * wave, (wave - 1) / h
+    return jnp.stack([jnp.stack([entry(j, k) for k in range(d)]) for j in range(d)])
 
 
 def _invert(K, c):

@@ -5,6 +5,7 @@ the machine's vectors run over.
 """
 
 import abc
+from collections.abc import Callable
 from itertools import product
 from typing import ClassVar
 
@@ -124,16 +125,12 @@ class Voxels(eqx.Module):
         ]
         return jnp.stack(parts).reshape(2**self.d * nodal.shape[0], self.count)
 
-    def assemble(self, elementwise: Float[Array, "..."]) -> Float[Array, "..."]:
-        """The transpose of `corners`: corner values added up on the nodes, (c, *(n + 1))."""
+    def assemble(self, elementwise: Float[Array, "..."], join: Callable) -> Float[Array, "..."]:
+        """The transpose of `corners`: corner values added up on the nodes, joined along each axis by `join(low, high, axis)`."""
         parts = elementwise.reshape(2**self.d, -1, *self.shape)
-        # One axis after the other: the last corner bit belongs to the last axis.
+        # The last corner bit belongs to the last axis.
         for axis in range(self.d, 0, -1):
-            low, high = parts[0::2], parts[1::2]
-            pad = [(0, 0)] * (parts.ndim - 1)
-            left, right = list(pad), list(pad)
-            left[axis], right[axis] = (0, 1), (1, 0)
-            parts = jnp.pad(low, [(0, 0), *left]) + jnp.pad(high, [(0, 0), *right])
+            parts = join(parts[0::2], parts[1::2], axis + 1)
         return parts[0]
 
     def gradient_matrix(self, c: int) -> np.ndarray:
@@ -153,12 +150,12 @@ class Voxels(eqx.Module):
         g = lax.optimization_barrier(g).reshape(self.d, self.points, c, self.count)
         return jnp.transpose(g, (2, 0, 1, 3))
 
-    def divergence(self, flux: Float[Array, "..."]) -> Float[Array, "..."]:
+    def divergence(self, flux: Float[Array, "..."], join: Callable) -> Float[Array, "..."]:
         """The transpose of `gradient`, weighted by the quadrature (total volume 1): nodal forces of a flux (c, d, Q, M)."""
         c = flux.shape[0]
         flux = lax.optimization_barrier(jnp.transpose(flux, (1, 2, 0, 3)).reshape(self.d * self.points, c * self.count))
         f = self._table(flux.dtype).T @ flux / (self.points * self.count)
-        return self.assemble(f.reshape(2**self.d * c, self.count))
+        return self.assemble(f.reshape(2**self.d * c, self.count), join)
 
     def _table(self, dtype) -> Float[Array, "..."]:
         """dN_a / dx_j at the points, ((j, q), a)."""
