@@ -63,7 +63,8 @@ class Window(AbstractScale):
 
 
 def _known(cell: PeriodicCell, solution: Solution) -> Solution:
-    found = cell.image.reshape(-1)[None] == jnp.arange(len(cell.laws))[:, None]
+    image: Any = cell.image
+    found = image.reshape(-1)[None] == jnp.arange(len(cell.laws))[:, None]
     dtype = solution.stats["residual"].dtype
     stats = solution.stats | {"fractions": jnp.mean(found.astype(dtype), -1)}
     return Solution(solution.value, solution.state, solution.guess, solution.result, stats)
@@ -120,7 +121,7 @@ class Walk(AbstractScale):
 
 def _overall(codes: RESULTS) -> RESULTS:
     """The first failure; without one, the first code that is not plain success."""
-    plain = codes._value == RESULTS.successful._value
+    plain = codes == RESULTS.successful
     bad = ~fine(codes)
     at = jnp.where(jnp.any(bad), jnp.argmax(bad), jnp.argmax(~plain))
     return eqx.tree_at(lambda r: r._value, codes, codes._value[at])

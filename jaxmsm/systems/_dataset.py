@@ -211,7 +211,7 @@ def _keep_inputs(store: Path, arrays: dict[str, np.ndarray], about: dict[str, An
     """The inputs on disk; those of an earlier run must be the same."""
     import zarr
 
-    group = zarr.open_group(store, mode="a", zarr_format=3)
+    group: Any = zarr.open_group(store, mode="a", zarr_format=3)
     if group.attrs.get("format") == FORMAT:
         held = {name: group[f"inputs/{name}"][:] for name in arrays}
         same = all(held[name].shape == x.shape and np.array_equal(held[name], x) for name, x in arrays.items())

@@ -2,6 +2,7 @@
 
 import collections
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -124,7 +125,7 @@ def _corners(shape: tuple[int, ...], size: int, count: int, seed: int) -> np.nda
     return random.integers(0, np.array(shape) - size + 1, (count, 3)).astype(np.int32)
 
 
-def _windows(options: Options, volume, size: int, laws: list[AbstractLaw]) -> Window:
+def _windows(options: Options, volume, size: int, laws: Sequence[AbstractLaw]) -> Window:
     mirror = options.boundary == "mirror"
     empty = np.zeros((2 * size if mirror else size,) * 3, np.int32)
     cell = PeriodicCell(empty, laws, boundary=_BOUNDARIES[options.boundary], solver=options.solver(options.rtol))
@@ -176,7 +177,7 @@ def _counts(solution):
     return {key: solution.stats[key] for key in ("newton", "linear", "residual")}
 
 
-def solid_laws(options: Options) -> list[AbstractLaw]:
+def solid_laws(options: Options) -> Sequence[AbstractLaw]:
     """Pores of zero stiffness, particles, binder."""
     return [_elastic(0.0, 0.3), _elastic(*options.particle), _elastic(*options.binder)][: len(options.labels)]
 

@@ -216,7 +216,8 @@ def _scatter(options: Options, wall: _Wall, laws, found: Brackets, out: Path, re
             codes[name] = names(result)
             report.codes[f"windows, {name} condition"] = codes[name].tolist()
             moved()
-    np.savez(out / "windows.npz", image=images, size=sizes, corner=corners, **{f"C_{k}": v for k, v in tensors.items()})
+    rows: dict[str, Any] = {"image": images, "size": sizes, "corner": corners} | {f"C_{k}": v for k, v in tensors.items()}
+    np.savez(out / "windows.npz", **rows)
     report.numbers["windows"] = _spread(sizes, tensors)
     _rows(report, sizes, tensors)
     everything = np.append(sizes, len(wall.mortar))
