@@ -1,5 +1,7 @@
 """How a scale's work went: one code per batch member, never an exception."""
 
+from typing import Any
+
 import diffrax
 import equinox as eqx
 import jax.numpy as jnp
@@ -13,16 +15,16 @@ class RESULTS(diffrax.RESULTS):  # type: ignore[misc]
     The integers behind the codes shift when a library adds one, so files store names (`names`).
     """
 
-    successful = ""
-    out_of_range = "The load, the state or a parameter left the range in which this scale is valid. Check its sign and size."
-    buffer_overflow = "A buffer of fixed size was too small. Enlarge it, or drive the steps with `march`, which regrows it."
-    line_search_failed = "No step along the Newton direction reduced the residual. Apply the load in smaller steps."
-    law_failed = "The local iteration of a constitutive law did not converge. Apply the load in smaller steps."
-    indefinite = "The tangent is not positive definite. Use a linear solver for indefinite tangents, or smaller steps."
-    mechanism = "A stress is prescribed where the cell has no stiffness against it. Prescribe the deformation there."
-    no_load_path = "The solid carries no load: the stiffness is zero, which is the answer."
-    substeps_exhausted = "The sub-steps allowed did not reach the end of the load step. Allow more, or apply less load."
-    not_run = "This member has not been run."
+    successful: Any = ""
+    out_of_range: Any = "The load, the state or a parameter left the range in which this scale is valid. Check its sign and size."
+    buffer_overflow: Any = "A buffer of fixed size was too small. Enlarge it, or drive the steps with `march`, which regrows it."
+    line_search_failed: Any = "No step along the Newton direction reduced the residual. Apply the load in smaller steps."
+    law_failed: Any = "The local iteration of a constitutive law did not converge. Apply the load in smaller steps."
+    indefinite: Any = "The tangent is not positive definite. Use a linear solver for indefinite tangents, or smaller steps."
+    mechanism: Any = "A stress is prescribed where the cell has no stiffness against it. Prescribe the deformation there."
+    no_load_path: Any = "The solid carries no load: the stiffness is zero, which is the answer."
+    substeps_exhausted: Any = "The sub-steps allowed did not reach the end of the load step. Allow more, or apply less load."
+    not_run: Any = "This member has not been run."
 
 
 _FINE = ("successful", "event_occurred", "no_load_path")
@@ -56,4 +58,5 @@ def from_names(text) -> RESULTS:
 
 def message(name: str) -> str:
     """The sentence that belongs to a code's name."""
-    return RESULTS[RESULTS._name_to_item[name]] or "The solve succeeded."
+    table: Any = RESULTS
+    return table[RESULTS._name_to_item[name]] or "The solve succeeded."

@@ -49,11 +49,13 @@ class Solution(eqx.Module):
         if np.ndim(names(self.result)) == 0:
             raise RuntimeError(f"The solve failed with `{code}`: {message(code)}")
         which = ", ".join(str(tuple(map(int, b)) if len(b) > 1 else int(b[0])) for b in bad[:8]) + (", ..." if len(bad) > 8 else "")
-        raise RuntimeError(f"{len(bad)} of {np.size(self.ok)} members failed (members {which}); the first with `{code}`: {message(code)}")
+        raise RuntimeError(
+            f"{len(bad)} of {np.size(self.ok)} members failed (members {which}); the first with `{code}`: {message(code)}"
+        )
 
     def value_or(self, fallback: Tree) -> Tree:
         """The value where it is valid, `fallback` (same tree, or one number) elsewhere."""
-        if jnp.ndim(fallback) == 0 and jax.tree.structure(fallback) != jax.tree.structure(self.value):
+        if jnp.ndim(fallback) == 0 and not _alike(fallback, self.value):
             fallback = jax.tree.map(lambda v: jnp.full_like(v, fallback), self.value)
         return choose(self.ok, self.value, fallback)
 
@@ -66,6 +68,11 @@ def choose(ok: Bool[Array, "..."], new: Tree, old: Tree) -> Tree:
         return jnp.where(flag, a, b)
 
     return jax.tree.map(pick, new, old)
+
+
+def _alike(a: Tree, b: Tree) -> bool:
+    structures: Any = jax.tree.structure(a), jax.tree.structure(b)
+    return structures[0] == structures[1]
 
 
 def hold(tree: Tree) -> Tree:

@@ -157,7 +157,8 @@ def answer(
     }
     result = RESULTS.where(_unloaded(hold(mean), ref, hold(given)), RESULTS.no_load_path, RESULTS.successful)
     result = RESULTS.where(ok, result, report.result)
-    found = Guess(*hold(z), hold(load.F))
+    u, e = hold(z)
+    found = Guess(u, e, hold(load.F))
     return Solution(jnp.where(ok, mean, nan), choose(ok, following, committed), found, result, stats), z, given
 
 

@@ -83,7 +83,7 @@ def consistent_tangent(cell: Cell, z: Unknown, given: Conditions) -> tuple[Float
 
 def _inner(a: Array | np.ndarray, b: Array) -> Float[Array, "n n"]:
     """The inner products of two stacks."""
-    return a.reshape(len(a), -1) @ b.reshape(len(b), -1).T
+    return jnp.asarray(a.reshape(len(a), -1)) @ b.reshape(len(b), -1).T
 
 
 def directions(shape: tuple[int, ...], small: bool) -> np.ndarray:

@@ -1,5 +1,7 @@
 """Figures by which a cell's answer can be judged: recomputed residual, energy error, Hill-Mandel defect."""
 
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -62,7 +64,7 @@ def _mandel(A: Float[Array, "..."]) -> Float[Array, "..."]:
 def _inverse(C: Float[Array, "n n P"]) -> tuple[Float[Array, "n n P"], Bool[Array, " P"]]:
     """Inverses by Gauss-Jordan elimination, and where they exist; the matrices lie last, so it runs over them."""
     n = len(C)
-    scale = sum(jnp.abs(C[i, i]) for i in range(n))
+    scale: Any = sum(jnp.abs(C[i, i]) for i in range(n))
     eye = jnp.broadcast_to(jnp.eye(n, dtype=C.dtype)[..., None], C.shape)
 
     def eliminate(i, carry):

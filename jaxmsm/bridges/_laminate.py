@@ -122,7 +122,7 @@ def _fields(x, stack, load, state) -> dict:
     layers = len(laws)
     jumps = (layers - 1) * F[..., 0].size
     b = jnp.concatenate([x[:jumps].reshape(layers - 1, *F.shape[:-1]), jnp.zeros((1, *F.shape[:-1]), x.dtype)])
-    z = x[jumps:].reshape(F.shape) if mixed else None
+    z = x[jumps:].reshape(F.shape) if mixed else jnp.zeros_like(F)
     F = F + free(z, load.mask) if mixed else F
     a = b - jnp.tensordot(c, b, 1)[None]
     local = F[None] + a[..., None] * n.reshape((1,) * a.ndim + n.shape)

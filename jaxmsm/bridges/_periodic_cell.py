@@ -77,8 +77,10 @@ class PeriodicCell(AbstractScale):
         acoustic: bool = False,
     ):
         self.laws = (laws,) if isinstance(laws, AbstractLaw) else tuple(laws)
+        if image is None and grid is None:
+            raise ValueError("Argument `grid` must hold the number of voxels an axis where there is no image, but it is None.")
         self.image = None if image is None else _checked(image, len(self.laws))
-        self.grid = tuple(grid) if image is None else self.image.shape
+        self.grid = tuple(grid or ()) if self.image is None else self.image.shape
         d = len(self.grid)
         if d not in (2, 3) or min(self.grid) < 2:
             raise ValueError(f"Argument `image` must have 2 or 3 axes of at least 2 voxels, but its shape is {self.grid}.")

@@ -1,6 +1,7 @@
 """Laws on a voxel grid: phases of one law type stack into parameter fields; different types are all evaluated and selected."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -78,15 +79,17 @@ class Medium(eqx.Module):
 
     @classmethod
     def of_field(cls, law: AbstractLaw, shape: tuple[int, ...]) -> "Medium":
-        """From one law whose leaves carry the grid as leading axes."""
+        """From one law whose leaves carry the grid as leading axes; a scalar is the same everywhere."""
         d = len(shape)
 
         def flatten(x):
             x = jnp.asarray(x)
+            if x.ndim == 0:
+                x = jnp.broadcast_to(x, shape)
             if x.shape[:d] != tuple(shape):
                 raise ValueError(
-                    f"Argument `laws` without an image must hold one law whose leaves have the grid {tuple(shape)} as leading "
-                    f"axes, but one has shape {x.shape}."
+                    f"Argument `laws` without an image must hold one law whose leaves are scalars or have the grid {tuple(shape)} "
+                    f"as leading axes, but one has shape {x.shape}."
                 )
             return jnp.moveaxis(x.reshape(-1, *x.shape[d:]), 0, -1)
 
@@ -119,7 +122,8 @@ class Medium(eqx.Module):
 
     def indicator(self, dtype) -> Float[Array, "phases M"]:
         """One where a voxel has the label, zero elsewhere."""
-        return (self.image[None, :] == jnp.arange(self.phases)[:, None]).astype(dtype)
+        image = jnp.zeros(self.count, jnp.int32) if self.image is None else self.image
+        return (image[None, :] == jnp.arange(self.phases)[:, None]).astype(dtype)
 
     def _own(self, g: Group) -> Array | None:
         """Which voxels carry the labels of this law type (None: all)."""
@@ -161,20 +165,21 @@ class Medium(eqx.Module):
 
     def __call__(self, F: Float[Array, "..."], past: Tree) -> tuple[Float[Array, "..."], Tree, Array]:
         """Stress, next history, and whether every law admits the load; `F` is (d, d, Q, M) or (d, Q, M)."""
-        stress, following, admissible = None, [], jnp.asarray(True)
+        stress: Any = None
+        following, admissible = [], jnp.asarray(True)
 
         for g, history in zip(self.groups, past, strict=True):
             own = self._own(g)
             seen = F if own is None else jnp.where(own, F, rest(F.shape, F.dtype))
             P, new, fine = self._over(g, lambda law, f, p: law.answer(f, p), seen, history)
             admissible &= jnp.all(fine)
-            stress = P if stress is None else jnp.where(own, P, stress)
+            stress = P if stress is None or own is None else jnp.where(own, P, stress)
             following.append(new if own is None else jax.tree.map(lambda a, b, own=own: jnp.where(own, a, b), new, history))
         return stress, tuple(following), admissible
 
     def tangent(self, F: Float[Array, "..."], past: Tree) -> Float[Array, "..."]:
         """dP/dF at every point, (d, d, d, d, Q, M) or (d, d, Q, M)."""
-        out = None
+        out: Any = None
 
         def slope(law, f, p):
             return jax.jacfwd(lambda x: law(x, p)[0])(f)
@@ -183,7 +188,7 @@ class Medium(eqx.Module):
             own = self._own(g)
             seen = F if own is None else jnp.where(own, F, rest(F.shape, F.dtype))
             A = self._over(g, slope, seen, history)
-            out = A if out is None else jnp.where(own, A, out)
+            out = A if out is None or own is None else jnp.where(own, A, out)
         return out
 
     def undeformed_tangent(self, load_shape: tuple[int, ...], dtype) -> Float[Array, "..."]:

@@ -87,9 +87,9 @@ def preconditioner(
 def _size(tangents: Float[Array, "..."]) -> Float[Array, " P"]:
     """The trace of every tangent over the dimension: a number for how stiff it is."""
     if tangents.ndim == 3:
-        return sum(tangents[i, i] for i in range(tangents.shape[0])) / tangents.shape[0]
+        return jnp.asarray(sum(tangents[i, i] for i in range(tangents.shape[0]))) / tangents.shape[0]
     d = tangents.shape[0]
-    return sum(tangents[i, j, i, j] for i in range(d) for j in range(d)) / d
+    return jnp.asarray(sum(tangents[i, j, i, j] for i in range(d) for j in range(d))) / d
 
 
 def _diagonal(kernel: Kernel, tangents: Float[Array, "..."], given: Conditions) -> Float[Array, "..."]:

@@ -4,7 +4,5 @@ Units: those of the misfit; weights are one over the variance of the data where 
 """
 
 from ._first_order import FirstOrder as FirstOrder
-from ._fit import AbstractMethod as AbstractMethod
-from ._fit import Fit as Fit
-from ._fit import fit as fit
+from ._fit import AbstractMethod as AbstractMethod, Fit as Fit, fit as fit
 from ._levenberg import LevenbergMarquardt as LevenbergMarquardt

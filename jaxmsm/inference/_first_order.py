@@ -47,7 +47,7 @@ class FirstOrder(AbstractMethod):
                 trace.result = RESULTS.line_search_failed
                 break
             x, cost, g = found
-            trace.accept(float(cost), lambda: problem.unravel(x))
+            trace.accept(float(cost), lambda x=x: problem.unravel(x))
             best = min(best, (float(cost), x, g), key=lambda b: b[0])
         _, x, g = best
         return np.asarray(x), None, np.asarray(g)

@@ -9,8 +9,7 @@ import numpy as np
 from .._results import RESULTS
 from .._typing import Tree
 from ._levenberg import LevenbergMarquardt
-from ._problem import AbstractMethod as AbstractMethod
-from ._problem import Problem, Trace
+from ._problem import AbstractMethod as AbstractMethod, Problem, Trace
 
 
 class Fit(eqx.Module):
@@ -86,9 +85,7 @@ def fit(
     x, J, g = (LevenbergMarquardt() if method is None else method)(problem, trace, max_steps)
     cost = np.array(trace.cost)
     known = {} if J is None else _uncertainty(problem, J, min(cost), absolute)
-    return problem.unravel(x), Fit(
-        trace.result, cost, trace.rejected, trace.failed, float(np.linalg.norm(g)), **known
-    )
+    return problem.unravel(x), Fit(trace.result, cost, trace.rejected, trace.failed, float(np.linalg.norm(g)), **known)
 
 
 def _uncertainty(problem: Problem, J: np.ndarray, cost: float, absolute: bool) -> dict:

@@ -57,7 +57,7 @@ class LevenbergMarquardt(AbstractMethod):
                 gain = (cost - cost_new) / expected
                 damping, growth = damping * max(1 / 3, 1 - (2 * gain - 1) ** 3), 2.0
                 x, r, J, cost = x + dx, r_new, J_new, cost_new
-                trace.accept(cost, lambda: problem.unravel(x))
+                trace.accept(cost, lambda x=x: problem.unravel(x))
             else:
                 trace.reject(ok)
                 damping, growth = damping * growth, 2 * growth

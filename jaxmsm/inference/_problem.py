@@ -40,7 +40,7 @@ class Problem:
         residual, result = self._misfit(eqx.combine(self._unravel(x), self._rest))
         if self._weights is not None:
             spread = self._weights if jax.tree.structure(self._weights) == jax.tree.structure(residual) else None
-            root = lambda r, w: r * jnp.sqrt(jnp.asarray(w, r.dtype))  # noqa: E731
+            root = lambda r, w: r * jnp.sqrt(jnp.asarray(w, r.dtype))
             if spread is None:
                 residual = jax.tree.map(lambda r: root(r, self._weights), residual)
             else:

@@ -72,9 +72,8 @@ class Materials:
     @property
     def labels(self) -> tuple[tuple[float, ...], ...] | None:
         """The values in the image of every phase, or None where the file does not say."""
-        if any(phase.labels is None for phase in self.phases):
-            return None
-        return tuple(phase.labels for phase in self.phases)
+        known = tuple(phase.labels for phase in self.phases if phase.labels is not None)
+        return known if len(known) == len(self.phases) else None
 
 
 def read_materials(path: str | Path) -> Materials:

@@ -43,7 +43,7 @@ def descent_direction(H: Float[Array, "n n"], g: Float[Array, " n"]) -> Float[Ar
     """The Newton direction of a minimum: negative curvature is turned round, directions without curvature are left alone."""
     curvature, modes = jnp.linalg.eigh(H)
     size = jnp.abs(curvature)
-    flat = size <= flatness(*g.shape, g.dtype) * jnp.max(size)
+    flat = size <= flatness(g.size, g.dtype) * jnp.max(size)
     return -modes @ (jnp.where(flat, 0, 1 / jnp.where(flat, 1, size)) * (modes.T @ g))
 
 
@@ -193,9 +193,9 @@ def dense_solve_symmetric(matvec: Callable, rhs: Float[Array, " n"], root: Array
     K = 0.5 * (K + K.T)
     curvature, modes = jnp.linalg.eigh(K)
     size = jnp.abs(curvature)
-    flat = size <= flatness(*rhs.shape, rhs.dtype) * jnp.max(size)
+    flat = size <= flatness(rhs.size, rhs.dtype) * jnp.max(size)
     x = modes @ (jnp.where(flat, 0, 1 / jnp.where(flat, 1, curvature)) * (modes.T @ rhs))
-    return _checked(K, x, rhs, flatness(*rhs.shape, rhs.dtype) * norm(K) * norm(root))
+    return _checked(K, x, rhs, flatness(rhs.size, rhs.dtype) * norm(K) * norm(root))
 
 
 def _matrix(matvec, like):

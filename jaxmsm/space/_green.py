@@ -1,6 +1,7 @@
 """Inverses of a homogeneous medium's stiffness on a voxel grid: by Fourier modes, and by sines and cosines axis by axis."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -35,7 +36,7 @@ def fourier(grid: Voxels, C0: Float[Array, "c d c d"]) -> Callable[[Array], Arra
 def without_singular(grid: Voxels, f: Float[Array, "..."]) -> Float[Array, "..."]:
     """A periodic nodal field without the modes that have no stiffness in any medium: translation, and hourglass modes."""
     S = _symbol(grid, f.dtype)
-    size = sum(S[j, j] for j in range(grid.d))
+    size: Any = sum(S[j, j] for j in range(grid.d))
     alive = size > _CUT * jnp.sum(size) / size.size
     axes = tuple(range(1, grid.d + 1))
     F = jnp.where(alive[None], jnp.fft.rfftn(f, axes=axes), 0)
@@ -51,7 +52,9 @@ def _symbol(grid: Voxels, dtype) -> Float[Array, "..."]:
     """
     d, points = grid.d, grid.rule.points(grid.d)
     half = (*grid.shape[:-1], grid.shape[-1] // 2 + 1)
-    slope, cross, mass = [], [], []
+    slope: list[Any] = []
+    cross: list[Any] = []
+    mass: list[Any] = []
     for a, (m, n, h) in enumerate(zip(half, grid.shape, grid.spacing, strict=True)):
         theta = 2 * np.pi * np.arange(m) / n
         x = np.unique(points[:, a].round(12))[:, None]

@@ -11,6 +11,7 @@ and the energy is the sum over S. Full integration takes all S but that of all a
 
 from collections.abc import Callable
 from itertools import combinations
+from typing import Any
 
 import jax.numpy as jnp
 from jax import lax
@@ -29,7 +30,7 @@ def modes(d: int, *, full: bool) -> list[Axes]:
 
 def differences(nodal: Float[Array, "..."]) -> dict[Axes, Array]:
     """From corners (c, *(n + 1)) to g along each set of axes and s along the rest, (c, M) each; never s along all."""
-    fields = {(): lax.optimization_barrier(nodal)}
+    fields: dict[Axes, Any] = {(): lax.optimization_barrier(nodal)}
     for axis in range(nodal.ndim - 1, 0, -1):
         split = {}
         for T, x in fields.items():
@@ -47,12 +48,10 @@ def accumulate(fields: dict[Axes, Array], shape: tuple[int, ...], join: Callable
     """The transpose of `differences`: nodal values, joined along each axis by `join(low, high, axis)`."""
     fields = {T: x.reshape(len(x), *shape) for T, x in lax.optimization_barrier(fields).items()}
     for axis in range(1, len(shape) + 1):
-        joined = {}
+        joined: dict[Axes, Any] = {}
         for rest in {tuple(a for a in T if a != axis - 1) for T in fields}:
-            s, g = fields.get(rest), fields.get((axis - 1, *rest))
-            low = -g if s is None else 0.5 * s if g is None else 0.5 * s - g
-            high = g if s is None else 0.5 * s if g is None else 0.5 * s + g
-            joined[rest] = join(low, high, axis)
+            s, g = fields.get(rest, 0.0), fields.get((axis - 1, *rest), 0.0)
+            joined[rest] = join(0.5 * s - g, 0.5 * s + g, axis)
         fields = joined
     return fields[()]
 
