@@ -13,6 +13,7 @@ import pytest
 
 import jaxmsm as msm
 from jaxmsm import cli, io, systems
+from jaxmsm.solve import NewtonKrylov
 from jaxmsm.systems import _campaigns, _dataset, _electrode, _masonry
 
 
@@ -263,6 +264,22 @@ def test_an_impossible_step_fails_alone():
     assert msm.names(solution.result) == "out_of_range"
     assert msm.names(solution.stats["step_code"]).tolist() == ["successful", "out_of_range", "successful"]
     np.testing.assert_allclose(solution.value[2], cell(path[2]).value, rtol=1e-7)  # the solver's 1e-8
+
+
+def test_a_loose_solve_still_tells_a_path_from_none():
+    # A blob of pores that no axis leads through, and the same with a channel along axis 1.
+    closed = np.ones((8, 8, 8), np.uint8)
+    closed[1:5, 2:6, 1:4] = closed[3:7, 1:3, 2:6] = 0
+    open_ = closed.copy()
+    open_[:, 3, 2] = 0
+    laws = [msm.solids.Conductivity(1.0), msm.solids.Conductivity(0.0)]
+    solver = NewtonKrylov(rtol=1e-3)
+    loads = _campaigns.WindowLoad(np.zeros((3, 3), np.int32), jnp.eye(3))
+    for image, expected in ((closed, ["no_load_path"] * 3), (open_, ["successful", "no_load_path", "no_load_path"])):
+        cell = msm.PeriodicCell(np.zeros_like(image, np.int32), laws, solver=solver)
+        solution = msm.batched(_campaigns.Window(jnp.asarray(image), cell))(loads)
+        assert msm.names(solution.result).tolist() == expected
+        np.testing.assert_allclose(solution.stats["fractions"][:, 0], np.mean(image == 0), rtol=1e-12)
 
 
 @pytest.mark.parametrize("structure", ["gaussian", "spheres"])

@@ -47,12 +47,12 @@ class Window(AbstractScale):
 
     def __call__(self, load, state=None, *, guess=None):
         cell = self._at(load)
-        return _known(cell, cell(load.load, state, guess=guess))
+        return _known(cell, jnp.asarray(load.load), cell(load.load, state, guess=guess))
 
     def linearize(self, load, state=None, *, guess=None):
         cell = self._at(load)
         solution, slope = cell.linearize(load.load, state, guess=guess)
-        return _known(cell, solution), slope
+        return _known(cell, jnp.asarray(load.load), solution), slope
 
     def _at(self, load: WindowLoad) -> PeriodicCell:
         size = tuple(n // 2 if self.mirror else n for n in self.cell.grid)
@@ -62,12 +62,21 @@ class Window(AbstractScale):
         return eqx.tree_at(lambda c: c.image, self.cell, image)
 
 
-def _known(cell: PeriodicCell, solution: Solution) -> Solution:
+def _known(cell: PeriodicCell, load: Array, solution: Solution) -> Solution:
+    """The solution with the fractions; a window whose work is none of what its phases would do if they deformed alike has no path.
+
+    The work of a linear cell is wrong by the square of the residual, so it tells a path from none where single components of the
+    mean stress, wrong by the residual itself, do not.
+    """
     image: Any = cell.image
-    found = image.reshape(-1)[None] == jnp.arange(len(cell.laws))[:, None]
-    dtype = solution.stats["residual"].dtype
-    stats = solution.stats | {"fractions": jnp.mean(found.astype(dtype), -1)}
-    return Solution(solution.value, solution.state, solution.guess, solution.result, stats)
+    dtype = solution.value.dtype
+    fractions = jnp.mean((image.reshape(-1)[None] == jnp.arange(len(cell.laws))[:, None]).astype(dtype), -1)
+    H = load - jnp.eye(len(load), dtype=dtype) if load.ndim == 2 else load
+    alike = cell.medium(dtype).palette.undeformed_tangent(load.shape, dtype) @ fractions
+    most = jnp.sum(H * jnp.tensordot(alike, H, H.ndim))
+    idle = (solution.result == RESULTS.successful) & (most > 0) & (jnp.sum(solution.value * H) <= 1e-6 * most)
+    result = RESULTS.where(idle, RESULTS.no_load_path, solution.result)
+    return Solution(solution.value, solution.state, solution.guess, result, solution.stats | {"fractions": fractions})
 
 
 class WalkLoad(eqx.Module):
