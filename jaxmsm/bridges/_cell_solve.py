@@ -204,8 +204,8 @@ class Inverse:
         Returns:
             x, whether it is good, and the iterations taken.
         """
-        rhs = (self._kernel.boundary.balanced(self._kernel.grid, rhs[0]), rhs[1])
         size = norm(rhs)
+        rhs = (self._kernel.boundary.balanced(self._kernel.grid, rhs[0]), rhs[1])
         target = tolerance * size + floor
         single = jnp.finfo(self._inner).bits < jnp.finfo(size.dtype).bits
 
@@ -223,7 +223,8 @@ class Inverse:
             return x, r, norm(r), tries + 1, steps + report.steps
 
         count = jnp.zeros_like(size, jnp.int32)
-        x, _, left, _, steps = lax.while_loop(going, step, (scaled(jnp.zeros_like(size), rhs), rhs, size, count, count))
+        start = (scaled(jnp.zeros_like(size), rhs), rhs, norm(rhs), count, count)
+        x, _, left, _, steps = lax.while_loop(going, step, start)
         good = left <= target
         return jax.tree.map(lambda a: jnp.where(good, a, jnp.nan), x), good, steps
 

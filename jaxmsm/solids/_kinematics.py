@@ -20,10 +20,13 @@ type Number = float | Float[Array, "..."]
 
 
 def number(x: Any) -> Any:
-    """A parameter as a float leaf: integers and numpy arrays become what JAX differentiates."""
-    if isinstance(x, bool | int | np.integer):
-        return float(x)
-    if isinstance(x, np.ndarray | np.floating) and not isinstance(x, float):
+    """A parameter as a float array, which every transformation of JAX and Equinox takes for a leaf to differentiate.
+
+    What came as a Python number stays weakly typed: it takes the precision of the load.
+    """
+    if isinstance(x, bool | int | float | np.integer):
+        return jnp.asarray(float(x))
+    if isinstance(x, np.ndarray | np.floating):
         return jnp.asarray(x, jnp.result_type(float, x))
     if isinstance(x, jax.Array) and not jnp.issubdtype(x.dtype, jnp.inexact):
         return x.astype(float)
