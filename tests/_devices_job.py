@@ -14,14 +14,13 @@ jax.config.update("jax_enable_x64", True)
 import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
 from _toys import Kepler, loads_of  # noqa: E402
-from jax.sharding import AxisType  # noqa: E402
 
 import jaxmsm  # noqa: E402
 from jaxmsm.solids import NeoHookean  # noqa: E402
 
 
 def devices(n):
-    return jax.make_mesh((n,), ("member",), axis_types=(AxisType.Auto,), devices=jax.devices()[:n])
+    return jax.make_mesh((n,), ("member",), devices=jax.devices()[:n])
 
 
 def answers(mesh, chunk, order=None):

@@ -155,7 +155,9 @@ def answer(
         "hill_mandel": jnp.where(ok, hill_mandel(kernel, *hold((P, F, mean, outer))), nan),
         "deformation": jnp.where(ok, outer, nan),
     }
-    result = RESULTS.where(_unloaded(hold(mean), ref, hold(given)), RESULTS.no_load_path, RESULTS.successful)
+    result = RESULTS.where(
+        _unloaded(hold(mean), ref, hold(given), cell.solver.tolerance(dtype)), RESULTS.no_load_path, RESULTS.successful
+    )
     result = RESULTS.where(ok, result, report.result)
     u, e = hold(z)
     found = Guess(u, e, hold(load.F))
@@ -234,9 +236,14 @@ def _finite(ok, tree: Tree) -> Tree:
     return jax.tree.map(lambda x: jnp.where(ok | jnp.isfinite(x), x, 1) if eqx.is_inexact_array(x) else x, tree)
 
 
-def _unloaded(mean: Array, ref: Reference, given: Conditions) -> Array:
-    """True where a phase has no stiffness and nothing is carried of what the phases would carry if they deformed alike."""
+def _unloaded(mean: Array, ref: Reference, given: Conditions, tolerance: float) -> Array:
+    """True where a phase has no stiffness and nothing is carried of what the phases would carry if they deformed alike.
+
+    The mean stress of a window without a load path is as large as the residual; its work is quadratic in that.
+    """
     H = given.load.F - undeformed(given.load.F)
-    would = norm(jnp.tensordot(ref.C0, H, H.ndim))
+    alike = jnp.tensordot(ref.C0, H, H.ndim)
     size = jnp.sqrt(jnp.sum(jnp.square(ref.tangents), tuple(range(ref.tangents.ndim - 1))))
-    return jnp.any(size == 0) & jnp.all(given.load.mask) & (norm(H) > 0) & (norm(mean) <= 1e-6 * would)
+    idle = jnp.abs(jnp.sum(mean * H)) <= 1e-6 * jnp.abs(jnp.sum(alike * H))
+    idle &= norm(mean) <= max(1e-6, 10 * tolerance) * norm(alike)
+    return jnp.any(size == 0) & jnp.all(given.load.mask) & (norm(H) > 0) & idle

@@ -73,6 +73,8 @@ def spread(
         return chunked(member, rows, shared, chunk)
 
     if mesh is not None:
+        # `jax.make_mesh` makes axes that want every sharding spelled out; here the program decides within its own part.
+        mesh = Mesh(mesh.devices, mesh.axis_names)
         split = PartitionSpec(mesh.axis_names)
         local = jax.shard_map(local, mesh=mesh, in_specs=(split, PartitionSpec()), out_specs=split, check_vma=False)
     found = local(rows, shared)
