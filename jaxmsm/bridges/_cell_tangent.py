@@ -16,69 +16,82 @@ def consistent_tangent(cell: Cell, z: Unknown, given: Conditions) -> tuple[Float
     For a symmetric tangent the entries are the stationary values of the bilinear form a(e_r + x_r, e_s + x_s) of the columns x,
     so their first derivative needs no adjoint solve and their error is the product of two columns' errors.
     """
-    kernel, load = cell.kernel, given.load.F
-    # A numpy array: what the shared rules are handed must close over no tracer.
-    basis = directions(load.shape, kernel.small).astype(load.dtype)
-    params = (z, given)
-
-    def forces(columns, params):
-        z, given = params
-        change = kernel.linearized(z, given)
-        return each(lambda x: change(*x), (columns, basis))
-
-    def residuals(columns, params):
-        return forces(columns, params)[0]
-
-    def energy(columns, params):
-        force, stress = forces(columns, params)
-        return _inner(columns, force) + _inner(basis, stress)
-
-    def stress(columns, params):
-        return _inner(basis, forces(columns, params)[1])
-
-    tolerance = cell.solver.tolerance(load.dtype)
-
-    def solve(rhs, whole, params, *, to_root: bool):
-        """As accurate as a solve of the whole right-hand side, whatever is left of it."""
-        z, given = params
-        inverse = Inverse(cell, kernel, z, given)
-        # The entries err by the energy of the columns' error, which is at most |r|^2 / softest.
-        level = jnp.maximum(jnp.sqrt(tolerance * inverse.softest), tolerance) if to_root else tolerance
-        still = jnp.zeros_like(given.load.F)
-
-        def one(args):
-            b, size = args
-            # A homogeneous medium leaves round-off alone to solve for, which is no system to be solved.
-            x, good, steps = inverse((b, still), 0.0, level * size + inverse.floor)
-            return x[0], good, steps
-
-        return each(one, (rhs, jnp.sqrt(jnp.sum(jnp.square(whole.reshape(len(whole), -1)), 1))))
-
-    start = jnp.zeros((len(basis), *z[0].shape), load.dtype)
-    whole = residuals(start, hold(params))
-    columns, good, steps = solve(-whole, whole, hold(params), to_root=cell.symmetric)
+    load, params = given.load.F, (z, given)
+    system = _Columns(cell, directions(load.shape, cell.kernel.small).astype(load.dtype))
+    whole = system.residuals(system.none(hold(params)), hold(params))
+    columns, good, steps = system.solve(-whole, whole, hold(params), to_root=cell.symmetric)
     converged = jnp.all(good)
     columns = hold(jnp.where(converged, columns, 0))
-
-    def stacked(matvec, rhs, columns, params):
-        del matvec, columns
-        z, given = params
-        inverse, still = Inverse(cell, kernel, z, given), jnp.zeros_like(given.load.F)
-        return each(lambda b: inverse((b, still), tolerance)[0][0], rhs)
-
-    def refine(columns, params):
-        whole = residuals(jnp.zeros_like(columns), params)
-        return columns + solve(-residuals(columns, params), whole, params, to_root=False)[0]
-
     if cell.symmetric:
-        matrix = stationary(energy, residuals, stacked, refine, columns, params)
+        matrix = stationary(system.energy, system.residuals, system.derived, system.refine, columns, params)
     else:
-        matrix = stress(implicit(residuals, stacked, columns, params), params)
-    flat = basis.reshape(len(basis), -1)
+        matrix = system.stress(implicit(system.residuals, system.derived, columns, params), params)
+    flat = system.basis.reshape(len(system.basis), -1)
     slope = (flat.T @ matrix @ flat).reshape(*load.shape, *load.shape)
     spread = jnp.tensordot(flat.T, columns, 1).reshape(*load.shape, *columns.shape[1:])
     still = jnp.zeros((*load.shape, *load.shape), load.dtype)
     return slope, (spread, still), jnp.sum(steps), converged
+
+
+class _Columns:
+    """The linear systems of the columns; `params` are the unknowns at equilibrium and the conditions.
+
+    Attributes:
+        basis: loads of unit size, a numpy array: what the shared rules are handed must close over no tracer.
+    """
+
+    def __init__(self, cell: Cell, basis: np.ndarray):
+        self._cell, self.basis = cell, basis
+        self._tolerance = cell.solver.tolerance(basis.dtype)
+
+    def none(self, params) -> Float[Array, "..."]:
+        """No change of the fluctuation, whatever the load."""
+        u = params[0][0]
+        return jnp.zeros((len(self.basis), *u.shape), u.dtype)
+
+    def forces(self, columns, params):
+        """Nodal forces and mean stress of each load of the basis with its column."""
+        change = self._cell.kernel.linearized(*params)
+        return each(lambda x: change(*x), (columns, self.basis))
+
+    def residuals(self, columns, params):
+        """Zero at the columns."""
+        return self.forces(columns, params)[0]
+
+    def energy(self, columns, params):
+        """a(e_r + x_r, e_s + x_s), stationary at the columns."""
+        force, stress = self.forces(columns, params)
+        return _inner(columns, force) + _inner(self.basis, stress)
+
+    def stress(self, columns, params):
+        """The mean stress of each load in the basis."""
+        return _inner(self.basis, self.forces(columns, params)[1])
+
+    def solve(self, rhs, whole, params, *, to_root: bool):
+        """The columns that answer `rhs`, as accurate as a solve of the whole right-hand side, whatever is left of it."""
+        inverse = Inverse(self._cell, self._cell.kernel, *params)
+        # The entries err by the energy of the columns' error, which is at most |r|^2 / softest.
+        tolerance = self._tolerance
+        level = jnp.maximum(jnp.sqrt(tolerance * inverse.softest), tolerance) if to_root else tolerance
+
+        def one(args):
+            b, size = args
+            # A homogeneous medium leaves round-off alone to solve for, which is no system to be solved.
+            x, good, steps = inverse((b, jnp.zeros_like(params[1].load.F)), 0.0, level * size + inverse.floor)
+            return x[0], good, steps
+
+        return each(one, (rhs, jnp.sqrt(jnp.sum(jnp.square(whole.reshape(len(whole), -1)), 1))))
+
+    def refine(self, columns, params):
+        """The columns at the full tolerance."""
+        whole = self.residuals(self.none(params), params)
+        return columns + self.solve(-self.residuals(columns, params), whole, params, to_root=False)[0]
+
+    def derived(self, matvec, rhs, columns, params):
+        """The linear solve of derivatives; NaN where it is missed."""
+        del matvec, columns
+        inverse = Inverse(self._cell, self._cell.kernel, *params)
+        return each(lambda b: inverse((b, jnp.zeros_like(params[1].load.F)), self._tolerance)[0][0], rhs)
 
 
 def _inner(a: Array | np.ndarray, b: Array) -> Float[Array, "n n"]:
