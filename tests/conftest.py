@@ -36,3 +36,10 @@ def _fresh_trace_counts():
     import chex
 
     chex.clear_trace_counter()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _programs_leave_with_their_module():
+    # Hundreds of compiled programs in one process run into the limit on memory maps, and the process dies in the compiler.
+    yield
+    jax.clear_caches()
