@@ -102,7 +102,7 @@ _DOSE = jnp.array([1.1, 1.4])
 
 
 def _span(t1, dose):
-    return Span(jnp.asarray(0.0), jnp.asarray(t1), dose)
+    return Span(jnp.array(0.0, float), jnp.array(t1, float), dose)
 
 
 GENERIC = [
