@@ -184,18 +184,14 @@ class Inverse:
 
     def __init__(self, cell: Cell, kernel: Kernel, z: Unknown, given: Conditions, matvec=None):
         dtype = given.load.F.dtype
-        inner = cell.solver.inner or dtype
+        # A matvec that is handed in, such as a transpose, has one precision.
+        inner = dtype if matvec is not None else cell.solver.inner or dtype
         ref = reference(cell, kernel, given)
         C0, weights = cast((ref.C0, ref.weights), inner)
         self._kernel, self._solver, self._inner = kernel, linear_solver(cell), inner
         self._precondition = preconditioner(kernel, C0, weights, given.load)
         self._exact = kernel.tangent(z, given, dtype) if matvec is None else matvec
-        self._quick = self._exact
-        if inner != dtype and matvec is None:
-            self._quick = kernel.tangent(z, given, inner)
-        elif matvec is not None:
-            self._inner = dtype
-            self._precondition = preconditioner(kernel, ref.C0, ref.weights, given.load)
+        self._quick = self._exact if inner == dtype else kernel.tangent(z, given, inner)
         self.softest = softest(ref.tangents, ref.C0)
         eps = float(jnp.finfo(dtype).eps)
         self.floor = 100 * eps * norm(ref.C0) / (min(kernel.grid.spacing) * kernel.grid.count**0.5)

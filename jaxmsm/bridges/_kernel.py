@@ -145,7 +145,7 @@ class Kernel(eqx.Module):
     def _by_elements(self, medium: Medium):
         """The answer of a linear medium by one element matrix a phase."""
         grid, c = self.grid, self.components
-        dtype = medium.fractions.dtype
+        dtype = medium.dtype
         matrices = self.elements(medium.palette.undeformed_tangent(self.load_shape, dtype))
         tall = matrices.reshape(-1, matrices.shape[-1])
         indicator = medium.indicator(dtype)

@@ -106,8 +106,6 @@ def _aim(guess: Guess, load: Array) -> Guess:
 
 def replay(cell: Cell, kernel: Kernel, given: Conditions, origin: tuple[Array, Array], end: Any) -> Tree:
     """The history at the start of the last accepted sub-step, as a differentiable function of all it depends on."""
-    if cell.substeps == 1:
-        return given.past
     ok = end.report.result == RESULTS.successful
 
     def step(past, slot):
