@@ -1,5 +1,7 @@
 """Campaigns: streamed, rescued, killed and resumed."""
 
+import contextlib
+import json
 import os
 import pathlib
 import signal
@@ -15,7 +17,7 @@ import pytest
 from _toys import Kepler, loads_of
 
 import jaxmsm
-from jaxmsm.io import MemorySink, ZarrSink, read_store
+from jaxmsm.io import HDF5Sink, MemorySink, ZarrSink, read_store, sink_for
 
 N = 50
 CHEAP, THOROUGH = Kepler(jnp.asarray(1.0), limit=40), Kepler(jnp.asarray(1.0))
@@ -132,22 +134,68 @@ def test_the_store_is_laid_out_as_documented(tmp_path, expected):
     assert sorted(read_store(path)) == ["code", "stats/cost", "stats/residual", "tries", "value"]
 
 
-def test_another_campaign_is_refused(tmp_path):
-    path = tmp_path / "answers.zarr"
+def test_hdf5_is_laid_out_as_documented(tmp_path, expected, monkeypatch):
+    import h5py
+
+    path = tmp_path / "deep" / "answers.h5"
+    about = {"why": "a test" + 70_000 * "!"}
+    jaxmsm.campaign(THOROUGH, given(), HDF5Sink(path, rows=16), block=8, about=about)
+    check(read_store(path), expected)
+    assert sorted(p.name for p in path.with_suffix(".pieces").iterdir()) == [f"{k:09d}.h5" for k in (0, 16, 32, 48)]
+    # Its pieces are found from wherever one stands.
+    monkeypatch.chdir("/")
+    with h5py.File(path) as file:
+        assert file.attrs["format"] == "jaxmsm campaign, version 1"
+        assert file.attrs["members"] == N
+        assert json.loads(file.attrs["about"]) == about
+        assert json.loads(file.attrs["versions"])["jax"] == jax.__version__
+        np.testing.assert_array_equal(file["value"][5:40:7], expected.value[5:40:7])
+        np.testing.assert_array_equal(file["code"].asstr()[:] == "successful", jaxmsm.names(expected.result) == "successful")
+    assert sorted(read_store(path)) == ["code", "stats/cost", "stats/residual", "tries", "value"]
+
+
+@pytest.mark.parametrize("name", ["answers.zarr", "answers.h5"])
+def test_rows_that_are_not_there_yet(tmp_path, name):
+    sink = sink_for(tmp_path / name)
+    sink.open(5, "this", {})
+    rows = {"value": np.ones((2, 3), np.float32), "on": np.ones(2, bool), "stats/step": np.array([["a", "b"]] * 2)}
+    sink.write(np.array([3, 1]), rows, np.array(["successful", "stagnation"]), 2)
+    found = read_store(tmp_path / name)
+    assert found["tries"].tolist() == [0, 2, 0, 2, 0]
+    assert found["code"].tolist() == ["not_run", "stagnation", "not_run", "successful", "not_run"]
+    np.testing.assert_array_equal(found["value"][:, 0], np.array([np.nan, 1, np.nan, 1, np.nan], np.float32))
+    assert found["value"].dtype == np.float32
+    assert found["on"].tolist() == [False, True, False, True, False]
+    assert found["stats/step"].tolist() == [["", ""], ["a", "b"], ["", ""], ["a", "b"], ["", ""]]
+
+
+@pytest.mark.parametrize("name", ["answers.zarr", "answers.h5"])
+def test_another_campaign_is_refused(tmp_path, name):
+    path = tmp_path / name
     loads = given()
-    jaxmsm.campaign(THOROUGH, loads, ZarrSink(path), block=8)
-    assert jaxmsm.campaign(THOROUGH, loads, ZarrSink(path), block=8).solved == 0
+    jaxmsm.campaign(THOROUGH, loads, sink_for(path), block=8)
+    assert jaxmsm.campaign(THOROUGH, loads, sink_for(path), block=8).solved == 0
     loads["b"][3] += 1e-15
     with pytest.raises(ValueError, match="holds the answers of another campaign"):
-        jaxmsm.campaign(THOROUGH, loads, ZarrSink(path), block=8)
+        jaxmsm.campaign(THOROUGH, loads, sink_for(path), block=8)
     with pytest.raises(ValueError, match="another campaign"):
-        jaxmsm.campaign(Kepler(jnp.asarray(1.1)), given(), ZarrSink(path), block=8)
+        jaxmsm.campaign(Kepler(jnp.asarray(1.1)), given(), sink_for(path), block=8)
+
+
+def test_what_is_no_store_is_left_alone(tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").write_text("precious")
     with pytest.raises(ValueError, match="must be a campaign's store"):
         jaxmsm.campaign(THOROUGH, given(), ZarrSink(tmp_path / "mine"), block=8)
+    (tmp_path / "thesis.h5").write_text("precious")
+    with pytest.raises(ValueError, match="must be a campaign's store"):
+        jaxmsm.campaign(THOROUGH, given(), HDF5Sink(tmp_path / "thesis.h5"), block=8)
     with pytest.raises(ValueError, match="must be a campaign's store"):
         read_store(tmp_path / "nothing")
+    # Pieces without their file would be taken for answers.
+    (tmp_path / "mine").rename(tmp_path / "mine.pieces")
+    with pytest.raises(ValueError, match="holds the pieces of a store that is gone"):
+        jaxmsm.campaign(THOROUGH, given(), HDF5Sink(tmp_path / "mine.h5"), block=8)
 
 
 def test_bad_input():
@@ -160,33 +208,83 @@ def test_bad_input():
 def killable(path):
     """The campaign of the kill test, slow enough to be hit in the middle."""
     pause = lambda done, total, failed: time.sleep(0.1 if os.environ.get("SLOW") else 0)
-    return jaxmsm.campaign(CHEAP, given(), ZarrSink(path, rows=16), rescue=[THOROUGH], block=4, chunk=4, on_progress=pause)
+    sink = type(sink_for(path))(path, rows=16)
+    return jaxmsm.campaign(CHEAP, given(), sink, rescue=[THOROUGH], block=4, chunk=4, on_progress=pause)
 
 
-def test_killed_and_resumed_with_the_same_bits(tmp_path):
+def killed(path, after):
+    """The same, which kills itself in the middle of a write: `after` datasets of HDF5 later, its file open and half full."""
+    import h5py
+
+    create, left = h5py.Group.create_dataset, [after]
+
+    def create_dataset(self, *args, **kwargs):
+        made = create(self, *args, **kwargs)
+        left[0] -= 1
+        if left[0] == 0:
+            self.file.flush()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return made
+
+    h5py.Group.create_dataset = create_dataset
+    killable(path)
+
+
+def child(call, path):
+    """Another process with a call of this module's."""
     here = pathlib.Path(__file__).parent
     places = [str(here), str(pathlib.Path(jaxmsm.__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
     environment = os.environ | {"SLOW": "1", "PYTHONPATH": os.pathsep.join(places)}
     code = (
         "import sys, jax, pathlib; jax.config.update('jax_enable_x64', True); "
-        "import test_campaign; test_campaign.killable(pathlib.Path(sys.argv[1]))"
+        f"import test_campaign; path = pathlib.Path(sys.argv[1]); test_campaign.{call}"
     )
-    path = tmp_path / "killed.zarr"
-    child = subprocess.Popen([sys.executable, "-c", code, str(path)], env=environment)
-    until = time.time() + 60
-    while time.time() < until and child.poll() is None:
-        if (path / "tries" / "c").exists() and np.sum(read_store(path)["tries"]) > 12:
-            break
-        time.sleep(0.02)
-    child.send_signal(signal.SIGKILL)
-    assert child.wait() == -signal.SIGKILL  # It had not come to its end.
+    return subprocess.Popen([sys.executable, "-c", code, str(path)], env=environment)
+
+
+def check_resumed(path):
+    """What a kill left is whole, and goes on to the bits of an undisturbed campaign."""
     before = read_store(path)
     held = before["tries"] > 0
     assert 12 < held.sum() < N
+    assert np.isfinite(before["value"][held & (before["code"] == "successful")]).all()
     rest = killable(path)
-    whole = killable(tmp_path / "whole.zarr")
+    whole = killable(path.with_stem("whole"))
     assert before["tries"].astype(int).sum() + rest.solved == whole.solved
-    after, undisturbed = read_store(path), read_store(tmp_path / "whole.zarr")
+    after, undisturbed = read_store(path), read_store(path.with_stem("whole"))
     assert sorted(after) == sorted(undisturbed)
     for name, rows in undisturbed.items():
         np.testing.assert_array_equal(after[name], rows)
+    return after
+
+
+@pytest.mark.parametrize("name", ["killed.zarr", "killed.h5"])
+def test_killed_and_resumed_with_the_same_bits(tmp_path, name):
+    path = tmp_path / name
+    process = child("killable(path)", path)
+    until = time.time() + 60
+    while time.time() < until and process.poll() is None:
+        with contextlib.suppress(ValueError, KeyError):
+            if np.sum(read_store(path)["tries"]) > 12:
+                break
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL  # It had not come to its end.
+    check_resumed(path)
+
+
+def test_hdf5_killed_in_the_middle_of_a_write(tmp_path):
+    path = tmp_path / "killed.h5"
+    # 4 pieces are made with 2 arrays, then with 5; each block of 4 then writes one piece: dead in the fifth block.
+    process = child("killed(path, 4 * 2 + 4 * 5 + 4 * 5 + 3)", path)
+    assert process.wait(60) == -signal.SIGKILL
+    parts = list(tmp_path.rglob("*.part"))
+    assert [p.name for p in parts] == ["000000016.h5.part"]
+    found = check_resumed(path)
+    # The same bits as in Zarr.
+    killable(tmp_path / "whole.zarr")
+    other = read_store(tmp_path / "whole.zarr")
+    assert sorted(found) == sorted(other)
+    for name, rows in other.items():
+        np.testing.assert_array_equal(found[name], rows)
+        assert found[name].dtype.kind == rows.dtype.kind

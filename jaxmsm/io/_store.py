@@ -1,157 +1,25 @@
-"""Answers of a campaign on disk: one row a member, in Zarr or in memory."""
+"""Answers of a campaign on disk, in the format that their path names."""
 
 import os
 import pathlib
-from typing import Any
 
 import numpy as np
 
-from ._summary import versions
+from ._hdf5 import HDF5Sink, read_hdf5
+from ._zarr import ZarrSink, read_zarr
 
-_FORMAT = "jaxmsm campaign, version 1"
-
-
-def _refuse(where: str, held: str, given: str) -> None:
-    if held != given:
-        raise ValueError(
-            f"{where} holds the answers of another campaign (other loads, scale or chunks). "
-            "Give another path, or remove it to start anew."
-        )
+_HDF5 = (".h5", ".hdf5")
 
 
-class MemorySink:
-    """Answers in memory, for campaigns that need not survive their process.
-
-    Attributes:
-        rows: the answers by name, one row a member; also `code` and `tries`.
-    """
-
-    def __init__(self):
-        self.rows: dict[str, np.ndarray] = {}
-        self.identity: str | None = None
-        self.about: dict[str, Any] = {}
-
-    def open(self, size: int, identity: str, about: dict[str, Any]) -> None:
-        if self.identity is not None:
-            _refuse("This sink", self.identity, identity)
-            return
-        self.identity, self.about = identity, about
-        self.rows = {"code": np.full(size, "not_run", object), "tries": np.zeros(size, np.uint8)}
-
-    def tries(self) -> np.ndarray:
-        return self.rows["tries"]
-
-    def codes(self) -> np.ndarray:
-        return self.rows["code"]
-
-    def write(self, members: np.ndarray, values: dict[str, np.ndarray], codes: np.ndarray, tries: int) -> None:
-        for name, rows in values.items():
-            if name not in self.rows:
-                self.rows[name] = np.full((len(self.rows["tries"]), *rows.shape[1:]), _empty(rows.dtype), rows.dtype)
-            self.rows[name][members] = rows
-        self.rows["code"][members] = codes
-        self.rows["tries"][members] = tries
-
-
-class ZarrSink:
-    """Answers in a Zarr store (version 3 of the format), readable by anything that reads Zarr.
-
-    Layout, for a campaign of n members:
-
-        PATH/                a group; its attributes hold `format`, `identity` (a hash of loads and scale), `members`,
-                             `versions` and `about`
-        PATH/value           (n, ...) the answers; `value/NAME` where the value is a tree
-        PATH/stats/NAME      (n, ...) counts and residuals
-        PATH/slope           (n, ...) if it was asked for
-        PATH/code            (n,) strings, the names of the codes; `not_run` for a member that is not there yet
-        PATH/tries           (n,) uint8, the number of scales a member has been through; 0: its row is not there yet
-
-    Rows that are not there yet hold NaN, or zero where there is no NaN. Every array is cut into pieces of `rows` members, a
-    file each, and a file is replaced as a whole. `tries` is written after everything else, so a process may be killed at
-    any moment: a row whose `tries` is not zero is complete. (A power cut may lose more: files are not flushed to the disk.)
-    One process writes at a time.
-    """
-
-    def __init__(self, path: str | os.PathLike, *, rows: int = 256):
-        """Nothing is touched before `open`.
-
-        Args:
-            path: a folder, made if it is not there; one that holds anything but a campaign is refused.
-            rows: members a file.
-        """
-        self.path, self.piece = pathlib.Path(path), rows
-
-    def open(self, size: int, identity: str, about: dict[str, Any]) -> None:
-        zarr = _zarr()
-        if self.path.exists() and any(self.path.iterdir()):
-            self.group = _group(self.path, "r+")
-            _refuse(f"The store {self.path}", self.group.attrs["identity"], identity)
-        else:
-            attributes = {"format": _FORMAT, "identity": identity, "members": size, "versions": versions(), "about": about}
-            self.group = zarr.open_group(self.path, mode="a", zarr_format=3, attributes=attributes)
-        self.size = size
-        # A kill between the group and its arrays leaves a store without them.
-        self._array("code", (), str, "not_run")
-        self._array("tries", (), np.uint8, 0)
-
-    def tries(self) -> np.ndarray:
-        return self.group["tries"][:]
-
-    def codes(self) -> np.ndarray:
-        return self.group["code"][:].astype(object)
-
-    def write(self, members: np.ndarray, values: dict[str, np.ndarray], codes: np.ndarray, tries: int) -> None:
-        # Sorted rows touch each piece once.
-        turn = np.argsort(members)
-        for name, rows in values.items():
-            kind = str if rows.dtype.kind in "UTO" else rows.dtype
-            self._array(name, rows.shape[1:], kind, "" if kind is str else _empty(rows.dtype))[members[turn]] = rows[turn]
-        self.group["code"][members[turn]] = np.asarray(codes)[turn].astype("T")
-        self.group["tries"][members[turn]] = np.full(len(members), tries, np.uint8)
-
-    def _array(self, name: str, shape: tuple[int, ...], dtype, fill):
-        if name in self.group:
-            return self.group[name]
-        piece = (min(self.piece, self.size), *shape)
-        return self.group.create_array(name, shape=(self.size, *shape), chunks=piece, dtype=dtype, fill_value=fill)
+def sink_for(path: str | os.PathLike) -> HDF5Sink | ZarrSink:
+    """The sink of a path: HDF5 where it ends in `.h5` or `.hdf5`, else Zarr."""
+    return HDF5Sink(path) if pathlib.Path(path).suffix in _HDF5 else ZarrSink(path)
 
 
 def read_store(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """A store's answers by name (`value`, `stats/newton`, `code`, `tries`, ...), one row a member, in memory.
 
-    `tries` is zero for members that are not there (yet). Large stores are better opened with `zarr.open_group`.
+    `tries` is zero for members that are not there (yet). Large stores are better opened with `zarr.open_group` or `h5py.File`.
     """
-    group = _group(pathlib.Path(path), "r")
-    return {name: array[:].astype(object).astype(str) if array.dtype.kind == "T" else array[:] for name, array in _arrays(group)}
-
-
-def _arrays(group, prefix: str = ""):
-    for name, node in sorted(group.members()):
-        if hasattr(node, "shape"):
-            yield prefix + name, node
-        else:
-            yield from _arrays(node, f"{prefix}{name}/")
-
-
-def _group(path: pathlib.Path, mode: str):
-    zarr = _zarr()
-    try:
-        group = zarr.open_group(path, mode=mode)
-    except (FileNotFoundError, ValueError):
-        group = None
-    if group is None or group.attrs.get("format") != _FORMAT:
-        raise ValueError(f"Argument `path` must be a campaign's store, but {path} is none of this version.")
-    return group
-
-
-def _empty(dtype: np.dtype):
-    """What stands in a row that is not there yet."""
-    return np.nan if dtype.kind in "fc" else np.zeros((), dtype)[()]
-
-
-def _zarr():
-    try:
-        import zarr
-    except ImportError as error:
-        raise ImportError("Stores on disk need the package zarr: install `jaxmsm[files]`.") from error
-    return zarr
+    path = pathlib.Path(path)
+    return read_hdf5(path) if path.is_file() else read_zarr(path)
