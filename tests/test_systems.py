@@ -1,9 +1,11 @@
 """The named systems through the command: small, checked against what is known without them."""
 
+import importlib.util
 import itertools
 import json
 import pathlib
 import re
+import sys
 import types
 
 import jax
@@ -191,22 +193,48 @@ mu = 5.0
 """
 
 
-def test_a_row_of_a_dataset_is_what_a_cell_answers(here):
-    """The code of docs/dataset.md, run on a small store."""
-    assert cli.main(["dataset", "--count", "2", "--loads", "2", "--size", "6", "--out", "data", "--quiet"]) == 0
+class _Torch(types.ModuleType):
+    """What docs/dataset.md uses of PyTorch, where there is none."""
+
+    def __init__(self):
+        super().__init__("torch")
+        data = types.SimpleNamespace(Dataset=object, DataLoader=lambda dataset, batch_size, shuffle: dataset)
+        self.utils, self.from_numpy = types.SimpleNamespace(data=data), np.asarray
+
+
+def test_a_row_of_a_dataset_is_what_a_cell_answers(here, monkeypatch):
+    """The code of docs/dataset.md, run on a small store of each format."""
     text = (pathlib.Path(__file__).parent.parent / "docs" / "dataset.md").read_text()
-    blocks = re.findall(r"```python\n(.*?)```", text.split("## From PyTorch")[0], re.S)
-    space: dict = {}
-    for block in blocks:
-        exec(compile(block, "docs/dataset.md", "exec"), space)
+    blocks = re.findall(r"```python\n(.*?)```", text, re.S)
+    found = {}
+    for form, other in (("zarr", "h5py"), ("hdf5", "zarr")):
+        command = ["dataset", "--count", "2", "--loads", "2", "--size", "6", "--format", form, "--out", "data", "--quiet"]
+        assert cli.main(command) == 0
+        found[form] = space = {}
+        for block in blocks:
+            with monkeypatch.context() as patch:
+                if "import torch" in block and importlib.util.find_spec("torch") is None:
+                    patch.setitem(sys.modules, "torch", _Torch())
+                if f"import {other}" not in block:
+                    exec(compile(block, "docs/dataset.md", "exec"), space)
+        # The same again computes nothing; other options are refused.
+        assert cli.main(command) == 0
+        assert cli.main([*command, "--seed", "1"]) == 2
+    space = found["hdf5"]
     assert space["stress"].shape == (4, 1, 2, 2)
     assert space["tangent"].shape == (4, 1, 2, 2, 2, 2)
+    for name in ("image", "load", "stress", "tangent"):
+        np.testing.assert_array_equal(space[name], found["zarr"][name])
     # Another row, and its tangent.
     cell = msm.PeriodicCell(space["image"][3].astype(np.int32), [space["soft"], space["hard"]])
     solution, slope = cell.linearize(space["load"][3, 0])
     np.testing.assert_allclose(solution.unwrap(), space["stress"][3, 0], rtol=1e-7)  # the solver's 1e-8
     np.testing.assert_allclose(slope, space["tangent"][3, 0], rtol=1e-6, atol=1e-6)  # columns: the root of it, corrected
-    compile(re.findall(r"```python\n(.*?)```", text.split("## From PyTorch")[1], re.S)[0], "docs/dataset.md", "exec")
+    cells = space["Cells"](space["store"], space["good"])
+    assert len(cells) == 4
+    for name in ("image", "load", "stress", "tangent"):
+        np.testing.assert_array_equal(cells[3][name], space[name][3])
+    space["store"].close()
 
 
 def test_a_path_of_a_dataset_is_a_rollout(here):

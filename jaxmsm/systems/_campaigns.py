@@ -1,5 +1,6 @@
-"""Campaigns of the systems: windows of a volume and walks along load paths as scales, streamed to Zarr under a bar of progress."""
+"""Campaigns of the systems: windows of a volume and walks along load paths as scales, streamed to disk under a bar of progress."""
 
+import importlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from .._results import RESULTS, fine
 from .._scale import AbstractScale, Solution
 from .._typing import Tree
 from ..bridges import PeriodicCell
-from ..io import InputError, ZarrSink, read_store
+from ..io import InputError, read_store, sink_for
 from ..solve import campaign
 from ._console import Console
 
@@ -142,9 +143,10 @@ def stream(
     """The rows of a campaign streamed to a store, which is taken up where an earlier run left it.
 
     Args:
+        path: the store; HDF5 where it ends in `.h5`, else Zarr.
         how: options of `campaign`.
     """
-    need_zarr()
+    need_store(path)
     total = len(jax.tree.leaves(loads)[0])
     with console.progress(label, total) as step:
         last = 0
@@ -155,7 +157,7 @@ def stream(
             last = done
 
         try:
-            campaign(scale, loads, ZarrSink(path), keep=keep, about=about, on_progress=moved, **how)
+            campaign(scale, loads, sink_for(path), keep=keep, about=about, on_progress=moved, **how)
         except ValueError as error:
             if "another campaign" not in str(error):
                 raise
@@ -163,9 +165,10 @@ def stream(
     return read_store(path)
 
 
-def need_zarr() -> None:
-    """A sentence where the package for stores is missing."""
+def need_store(path: Path) -> None:
+    """A sentence where the package for a store is missing."""
+    package = "h5py" if path.suffix == ".h5" else "zarr"
     try:
-        import zarr  # noqa: F401
+        importlib.import_module(package)
     except ModuleNotFoundError as error:
-        raise InputError("The package `zarr` is not installed: run `pip install 'jaxmsm[files]'`.") from error
+        raise InputError(f"The package `{package}` is not installed: run `pip install 'jaxmsm[files]'`.") from error

@@ -1,4 +1,4 @@
-"""Training sets: images times random load paths, answered with stress, tangent and codes, in a Zarr store.
+"""Training sets: images times random load paths, answered with stress, tangent and codes, in a Zarr or HDF5 store.
 
 The layout and readers for JAX and PyTorch are in `docs/dataset.md`.
 """
@@ -15,13 +15,15 @@ import numpy as np
 from .. import viz
 from ..bridges import PeriodicCell
 from ..io import InputError, Materials, make_phase, phases, read_image, read_materials
-from ._campaigns import Walk, WalkLoad, need_zarr, stream
+from ._campaigns import Walk, WalkLoad, need_store, stream
 from ._console import Console, Report
+from ._inputs import keep_inputs
 from ._materials import make_laws
 from ._options import RULES, Common
 
 FORMAT = "jaxmsm dataset, version 1"
-STORE = "data.zarr"
+STORES = {"zarr": ("data.zarr", "data.zarr/answers"), "hdf5": ("data.h5", "answers.h5")}
+"""The store and its answers, by format."""
 
 
 @dataclass(kw_only=True)
@@ -59,6 +61,8 @@ class Options(Common):
     """Integration in a voxel: all Gauss points, the middle one, or without volumetric locking."""
     tangent: bool = True
     """Also store the tangent of every step."""
+    format: Literal["zarr", "hdf5"] = "zarr"
+    """Store to write: the folder data.zarr, or data.h5 with its rows in files beside it."""
     block: int = 32
     """Members computed between two writes, which is what a kill may lose."""
     rtol: float | None = None
@@ -70,7 +74,8 @@ class Options(Common):
 def run(options: Options, out: Path, console: Console) -> Report:
     """Inputs first, then one campaign over all members."""
     _check(options)
-    need_zarr()
+    store, answers = (out / name for name in STORES[options.format])
+    need_store(answers)
     materials = _materials(options)
     images = _images(options, materials)
     d = images.ndim - 1
@@ -84,14 +89,13 @@ def run(options: Options, out: Path, console: Console) -> Report:
     paths = random_paths(options, len(images), d, scalar=laws[0].scalar, small=all(law.small for law in laws)).astype(dtype)
     member = np.repeat(np.arange(len(images), dtype=np.int32), options.loads)
     about = _about(options, materials, laws)
-    store = out / STORE
-    _keep_inputs(store, {"image": images, "load": paths, "image_of": member}, about)
+    keep_inputs(store, answers, {"image": images, "load": paths, "image_of": member}, about, FORMAT)
     rows = stream(
         console,
         f"{len(member)} members",
         Walk(jnp.asarray(images), cell),
         WalkLoad(member, paths),
-        store / "answers",
+        answers,
         _keep,
         about,
         slope=options.tangent,
@@ -207,25 +211,6 @@ def _about(options: Options, materials: Materials, laws) -> dict[str, Any]:
     }
 
 
-def _keep_inputs(store: Path, arrays: dict[str, np.ndarray], about: dict[str, Any]) -> None:
-    """The inputs on disk; those of an earlier run must be the same."""
-    import zarr
-
-    group: Any = zarr.open_group(store, mode="a", zarr_format=3)
-    if group.attrs.get("format") == FORMAT:
-        held = {name: group[f"inputs/{name}"][:] for name in arrays}
-        same = all(held[name].shape == x.shape and np.array_equal(held[name], x) for name, x in arrays.items())
-        if not same or group.attrs["about"] != about:
-            raise InputError(f"The output {store} was begun with other options: repeat them, or give another --out.")
-        return
-    inputs = group.require_group("inputs")
-    for name, values in arrays.items():
-        chunks = (min(len(values), 256), *values.shape[1:])
-        inputs.create_array(name, shape=values.shape, chunks=chunks, dtype=values.dtype, overwrite=True)[:] = values
-    # Last, so that a store that has it is whole.
-    group.attrs.update({"about": about, "format": FORMAT})
-
-
 def _keep(solution, slope):
     kept = {"stress": solution.value, "step_code": solution.stats["step_code"]}
     kept["stats"] = {key: solution.stats[key] for key in ("newton", "linear", "residual")}
@@ -246,7 +231,10 @@ def _report(options: Options, images: np.ndarray, paths: np.ndarray, rows: dict[
     offset = 0 if paths.ndim == 3 else np.eye(paths.shape[-1])
     strain = np.sqrt(np.sum((paths - offset) ** 2, tuple(range(2, paths.ndim))))
     report.numbers |= {"members": len(paths), "images": len(images), "counts": counted, "fractions": _fractions(images)}
-    report.numbers |= {"mean_stress_norm": float(np.nanmean(size)) if np.isfinite(size).any() else None, "store": STORE}
+    report.numbers |= {
+        "mean_stress_norm": float(np.nanmean(size)) if np.isfinite(size).any() else None,
+        "store": STORES[options.format][0],
+    }
     report.codes["members"] = rows["code"].tolist()
     shown = {"members": (strain.ravel()[:2000], size.ravel()[:2000])}
     drawn = viz.curve(shown, xlabel="norm of the mean strain", ylabel="norm of the mean stress (your unit)")

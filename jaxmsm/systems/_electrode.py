@@ -17,7 +17,7 @@ from ..bridges import PeriodicCell
 from ..io import InputError, phases, read_image
 from ..solids import AbstractLaw, Conductivity, Elastic
 from ..space import AbstractBoundary, LinearDisplacement, Periodic, UniformTraction
-from ._campaigns import Window, WindowLoad, need_zarr, stream
+from ._campaigns import Window, WindowLoad, need_store, stream
 from ._console import Console, Report
 from ._fields import voxel_fields
 from ._options import Common
@@ -73,7 +73,7 @@ SOURCES = {
 def run(options: Options, out: Path, console: Console) -> Report:
     """Two campaigns for each size, and what they say."""
     volume = _read(options)
-    need_zarr()
+    need_store(out / "elasticity.zarr")
     names = PHASES[: len(options.labels)]
     fractions = dict(zip(names, np.bincount(volume.ravel(), minlength=len(names)) / volume.size, strict=True))
     viz.phases(volume, names=names, path=out / "phases.png")
