@@ -1,7 +1,10 @@
-"""The pages are true: "your own law in 20 lines" runs and is right, and the table of codes is the enumeration."""
+"""The pages are true: "your own law in 20 lines" and the files of a homogenization run, and tables name what there is."""
 
+import csv
+import json
 import pathlib
 import re
+import tomllib
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +12,9 @@ import numpy as np
 import pytest
 
 import jaxmsm as msm
+from jaxmsm import cli, io
 from jaxmsm._results import _FINE
+from jaxmsm.systems._materials import make_law
 
 DOCS = pathlib.Path(__file__).parent.parent / "docs"
 
@@ -86,10 +91,107 @@ def test_the_table_of_codes_is_the_enumeration():
     assert {name for name, valid in rows if valid == "yes"} == set(_FINE)
 
 
+FORMATS = (DOCS / "formats.md").read_text()
+
+
+def _blocks(language):
+    return re.findall(rf"^```{language}\n(.*?)^```", FORMATS, flags=re.M | re.S)
+
+
+def _rows(head, nth=1):
+    """The cells of the nth table under a head, row by row."""
+    table = FORMATS.split(f"| {head} |")[nth].split("\n\n")[0].splitlines()[2:]
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in table]
+
+
+def _keys():
+    """The default of every key of a law, as the page has it."""
+    rows = _rows("key | unit | default | what", 3)
+    return {key: row[2].strip("`") for row in rows for key in re.findall(r"`(\w+)`", row[0])}
+
+
+def test_the_two_files_homogenize(tmp_path, monkeypatch):
+    """The examples of formats.md, on an image with one column of joints, a stone of two colors and a pore."""
+    monkeypatch.chdir(tmp_path)
+    np.save("image.npy", np.array([[0, 0, 0, 0], [0, 1, 3, 1], [0, 1, 2, 3], [0, 3, 1, 1]]))
+    pathlib.Path("materials.toml").write_text(_blocks("toml")[0])
+    pathlib.Path("path.csv").write_text(_blocks("csv")[0])
+    command = ["homogenize", "image.npy", "--materials", "materials.toml", "--path", "path.csv", "--no-brackets", "--out", "o"]
+    assert cli.main([*command, "--quiet"]) == 0
+    found = json.loads(pathlib.Path("o/summary.json").read_text())
+    assert found["codes"]["path"] == ["successful"] * 4
+    assert found["numbers"]["phases"] == {"mortar": 7 / 16, "stone": 8 / 16, "pore": 1 / 16}
+    with open("o/path.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["step", "F11", "F12", "F21", "F22", "P11", "P12", "P21", "P22", "code"]
+    for row, strain in zip(rows, (0.0, 0.0002, 0.0005, 0.0004), strict=True):
+        assert (float(row["F12"]), float(row["F21"]), float(row["F11"])) == (strain, strain, 1.0)
+        # 1e-8: the solver's residual.
+        assert float(row["P22"]) == pytest.approx(-0.2, rel=1e-7)
+
+
+def test_every_key_of_a_material_is_explained():
+    takes = {re.search(r"`([\w-]+)`", row[0])[1]: (row[2], row[3]) for row in _rows("law | strain | takes | may take")}
+    assert set(takes) == set(io.LAWS)
+    for law, (needed, optional) in takes.items():
+        assert {tuple(re.findall(r"`(\w+)`", part)) for part in needed.split(", or ")} == set(io.LAWS[law].choices)
+        assert tuple(re.findall(r"`(\w+)`", optional)) == io.LAWS[law].optional
+    assert set(_keys()) == {key for entry in io.LAWS.values() for key in entry.keys}
+
+
+def test_every_law_of_the_example_reads_and_answers():
+    table = tomllib.loads(_blocks("toml")[1])
+    entries = table["phase"]
+    assert [entry["law"] for entry in entries] == list(io.LAWS)
+    assert len(table["thresholds"]) == len(entries) - 1
+    for entry in entries:
+        assert set(io.LAWS[entry["law"]].optional) <= set(entry)
+        _answer(entry)
+
+
+def test_the_defaults_are_those_of_the_table():
+    entries = tomllib.loads(_blocks("toml")[1])["phase"]
+    checked = set()
+    for key, value in _keys().items():
+        if value in ("", "none"):
+            continue
+        for entry in (e for e in entries if key in e):
+            # Some keys go with another one alone.
+            left_out = {key, {"kinematic": "recall", "angle": "axis"}.get(key)}
+            without = {k: v for k, v in entry.items() if k not in left_out}
+            default = without | tomllib.loads(f"{key} = {value}")
+            # 1e-13: round-off of a rotation by nothing.
+            np.testing.assert_allclose(_answer(default), _answer(without), rtol=1e-13, atol=1e-13)
+            checked.add(key)
+    assert checked == {"H", "kinematic", "recall", "angle", "axis", "eigenstrain"}
+
+
+def _answer(entry):
+    """The stress of a phase well past its yield."""
+    law = make_law(io.make_phase(entry), 3)
+    F = jnp.ones(3) if law.scalar else jnp.eye(3).at[0, 1].set(0.01).at[2, 2].add(0.002)
+    P = law(F, law.init())[0]
+    assert np.isfinite(P).all() and np.any(P)
+    return np.asarray(P)
+
+
+def test_the_paths_read(tmp_path):
+    found = []
+    for k, text in enumerate(_blocks("csv")):
+        (tmp_path / f"{k}.csv").write_text(text)
+        found.append(io.read_path(tmp_path / f"{k}.csv", 2, scalar=text.startswith("g")))
+    assert [len(path) for path in found] == [4, 2, 2]
+    # Beside the table: what has a column and what has none.
+    np.testing.assert_array_equal(found[0].mask, [[True, True], [True, False]])
+    np.testing.assert_array_equal(found[0].F[2], [[1, 0.0005], [0.0005, 1]])
+    np.testing.assert_array_equal(found[1].F[1], [[1, 0.2], [0, 1]])
+    np.testing.assert_array_equal(found[2].F, [[1, 0], [0.7, 0.7]])
+
+
 @pytest.mark.parametrize("page_name", sorted(p.name for p in DOCS.glob("*.md")))
 def test_what_a_page_names_is_there(page_name):
     """`Name(` in a page is a public name of some room."""
-    from jaxmsm import bridges, inference, io, solids, solve, space
+    from jaxmsm import bridges, inference, solids, solve, space
 
     public = {name for room in (msm, bridges, inference, io, solids, solve, space) for name in vars(room)}
     text = re.sub(r"^```.*?^```", "", (DOCS / page_name).read_text(), flags=re.M | re.S)

@@ -54,7 +54,7 @@ class Options(Common):
     strain: float = 0.05
     """Largest norm of an increment of F - I (small strain: of the strain; conduction: of the gradient), without unit."""
     materials: Path | None = None
-    """TOML file with one [[phase]] each (default: neo-Hookean, mu = 1 and 10, lam = 1.5 and 15)."""
+    """TOML file with one [[phase]] each, see docs/formats.md (default: neo-Hookean, mu = 1 and 10, lam = 1.5 and 15)."""
     plane_stress: bool = False
     """2D: plane stress in place of plane strain."""
     rule: Literal["full", "reduced", "mean-dilatation"] = "full"

@@ -31,7 +31,7 @@ class Options(Common):
     image: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="IMAGE")]
     """PNG, TIFF, NPY, NPZ, HDF5 or VTI file, 2D or 3D; `file.h5:name` chooses one of several arrays."""
     materials: Path | None = None
-    """TOML file with one [[phase]] each: name, label, law and its numbers (moduli and stresses in your unit)."""
+    """TOML file with one [[phase]] each: name, label, law and its numbers (moduli and stresses in your unit); every key: docs/formats.md."""
     E: tuple[float, ...] = ()
     """Young's modulus of each phase, in your unit of stress; 0 is a pore (in place of --materials, with --nu)."""
     nu: tuple[float, ...] = ()
@@ -54,7 +54,8 @@ class Options(Common):
     """Mean strain of the fields and the picture, without unit: 11 22 12 in 2D, 11 22 33 23 13 12 in 3D (tensor components;
     default: 0.01 in 11); for conduction the mean gradient, one number an axis (default: 1 along the first)."""
     path: Path | None = None
-    """CSV of a load path: columns F11, F12, ... or e11, e12, ... (mean deformation, no unit), P11, ... (mean stress)."""
+    """CSV of a load path: columns F11, F12, ... or e11, e12, ... (mean deformation, no unit), P11, ... (mean stress), or g1, ...
+    for conduction (mean gradient); see docs/formats.md."""
     rtol: float | None = None
     """Relative residual at which a solve stops, without unit (default: 1e-8, in float32 1e-5)."""
 
