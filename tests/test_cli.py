@@ -17,8 +17,13 @@ import numpy as np
 import pytest
 
 from jaxmsm import cli, io, systems
+from jaxmsm.bridges import PeriodicCell
+from jaxmsm.solids import J2, Linear
 from jaxmsm.solve import CG, NewtonKrylov
+from jaxmsm.space import Full, MeanDilatation
 from jaxmsm.systems._console import Report
+from jaxmsm.systems._fields import voxel_fields
+from jaxmsm.systems._load_path import follow
 from jaxmsm.systems._materials import make_laws
 from jaxmsm.systems._options import Common
 
@@ -93,14 +98,40 @@ def test_plastic_laminate_along_a_path(here):
     (here / "p.csv").write_text("e12\n0.02\n0.05\n")
     command = ["homogenize", "layers.npy", "--materials", "m.toml", "--path", "p.csv", "--no-brackets", "--out", "o"]
     assert cli.main(command) == 0
-    assert {"curve.png", "path.csv", "fields.vti", "stress.png"} <= set(_files(here / "o"))
+    pictures = {"curve.png", "phases.png", "stress.png", "path_stress.png"}
+    assert set(_files(here / "o")) == pictures | {"path.csv", "fields.vti", "path_fields.vti", "summary.json"}
     found = _summary(here / "o")
     # J2 laminate in pure shear (issue 2, section 4), printed to 8 digits; the solver stops at 1e-8 of the elastic residual.
     assert found["numbers"]["path"]["last_stress"][0][1] == pytest.approx(0.0076094684, rel=1e-7)
     assert found["codes"]["path"] == ["successful"] * 2
+    # The stress that shears the layers is one; all of it flows.
+    fields, _ = io.read_vti(here / "o" / "path_fields.vti")
+    np.testing.assert_allclose(fields["stress"][0, 1], 0.0076094684, rtol=1e-7)
+    np.testing.assert_allclose(fields["von_mises"], np.sqrt(3) * 0.0076094684, rtol=1e-7)
+    np.testing.assert_allclose(fields["strain"][0, 1].mean(), 0.05, rtol=1e-12)
+    assert found["numbers"]["path"]["peak"]["von Mises stress"] == pytest.approx(np.sqrt(3) * 0.0076094684, rel=1e-7)
     rows = (here / "o" / "path.csv").read_text().splitlines()
     assert rows[0] == "step,F11,F12,F21,F22,P11,P12,P21,P22,code"
     assert rows[2].endswith(",successful")
+
+
+@pytest.mark.parametrize("rule", [Full(), MeanDilatation()])
+def test_fields_at_the_end_of_a_path_are_those_of_its_history(rule):
+    law = J2(1.5, 1.0, Linear(0.01, 0.05))
+    image = np.zeros((2, 2), np.int32)
+    F = np.eye(2) + np.array([0.03, 0.028])[:, None, None] * np.array([[1.0, 0.2], [0.2, 0.0]])
+    path = io.LoadPath(F, np.zeros_like(F), np.ones((2, 2), bool), ("e11",))
+    cell = PeriodicCell(image, [law], rule=rule)
+    _, end = follow(cell, path, lambda: None)
+    fields = voxel_fields(cell, image, [law], end.load, end.guess, end.state)
+    # The law alone, in 3D, along the same path; 1e-12 for round-off.
+    past = law.init()
+    for step in F:
+        P, past = law(jnp.eye(3).at[:2, :2].set(step), past)
+    assert not np.allclose(P[2, 2], law(jnp.eye(3).at[:2, :2].set(F[1]), law.init())[0][2, 2], rtol=1e-2)
+    deviator = P - np.trace(P) / 3 * np.eye(3)
+    np.testing.assert_allclose(fields["stress"], np.broadcast_to(P[:2, :2, None, None], (2, 2, 2, 2)), rtol=1e-12)
+    np.testing.assert_allclose(fields["von_mises"], np.sqrt(1.5 * np.sum(deviator**2)), rtol=1e-12)
 
 
 def test_conduction_with_an_insulator(here):

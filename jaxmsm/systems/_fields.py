@@ -4,39 +4,62 @@ from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from ..solids import AbstractLaw, PlaneStress
 
 
-def voxel_fields(cell: Any, image: np.ndarray, laws: Sequence[AbstractLaw], load: Any, guess: Any) -> dict[str, np.ndarray]:
+def voxel_fields(
+    cell: Any, image: np.ndarray, laws: Sequence[AbstractLaw], load: Any, guess: Any, state: Any = None
+) -> dict[str, np.ndarray]:
     """`phase`, `stress`, `strain` and `von_mises` of a cell in equilibrium, averaged over each voxel.
 
     At small strain the stress is the Cauchy stress and the strain sym(F - I); at finite strain the Cauchy stress P F^T / det F and
     the Green-Lagrange strain. In plane strain the equivalent stress counts the stress out of the plane that the law answers.
     For conduction: `flux` and `gradient` (the flux is the conductivity times the gradient, without a minus).
+
+    Args:
+        load: the mean deformation (or gradient).
+        guess: the one of the solution at this load.
+        state: the history (default: none); at the end of a step the history it left gives the stress of that step again, as long
+            as no law depends on time.
     """
-    given = _fields(cell, load, guess)
+    state = cell.init(load) if state is None else state
+    # One tree, hence one program, whether or not the slope is known.
+    guess = eqx.tree_at(lambda g: g.columns, guess, None, is_leaf=lambda x: x is None)
+    given = _fields(cell, load, state, guess)
     F, P = (np.asarray(given[name], float) for name in ("F", "P"))
     if laws[0].scalar:
         return {"phase": image, "flux": P, "gradient": F}
     d = len(F)
     eye = np.eye(d).reshape(d, d, *(1,) * d)
     small = all(law.small for law in laws)
+    out = np.asarray(given["out"], float).reshape(image.shape) if "out" in given else 0.0
     if small:
         stress, strain = P, 0.5 * (F + F.swapaxes(0, 1)) - eye
     else:
         stress = np.einsum("ij...,kj...->ik...", P, F) / _det(F)
         strain = 0.5 * (np.einsum("ki...,kj...->ij...", F, F) - eye)
-    out = np.zeros(image.shape) if d == 3 else _out_of_plane(image, laws, F)
+        out = out / _det(F)
     return {"phase": image, "stress": stress, "strain": strain, "von_mises": von_mises(stress, out)}
 
 
 @eqx.filter_jit
-def _fields(cell, load, guess):
-    return cell.fields(load, guess=guess)
+def _fields(cell, load, state, guess):
+    given = cell.fields(load, state, guess=guess)
+    if cell.kernel.scalar or cell.kernel.grid.d == 3 or isinstance(cell.laws[0], PlaneStress):
+        return given
+    return given | {"out": _out_of_plane(cell, load, state, given["u"])}
+
+
+def _out_of_plane(cell, load, state, u):
+    """The stress P33 in plane strain, averaged over each voxel."""
+    grid = cell.kernel.grid
+    F = load[..., None, None] + grid.gradient(u)
+    seen = grid.rule.strain(F, cell.kernel.small) if grid.rule.coupled else F
+    whole = jnp.pad(seen, ((0, 1), (0, 1), (0, 0), (0, 0))).at[2, 2].set(1)
+    return jnp.mean(cell.medium(load.dtype)(whole, state)[0][2, 2], 0)
 
 
 def von_mises(stress: np.ndarray, s33: np.ndarray | float = 0.0) -> np.ndarray:
@@ -52,17 +75,3 @@ def von_mises(stress: np.ndarray, s33: np.ndarray | float = 0.0) -> np.ndarray:
 
 def _det(F: np.ndarray) -> np.ndarray:
     return np.linalg.det(np.moveaxis(F, (0, 1), (-2, -1)))
-
-
-def _out_of_plane(image: np.ndarray, laws: Sequence[AbstractLaw], F: np.ndarray) -> np.ndarray:
-    """The normal stress out of the plane at each voxel's mean deformation, from virgin material."""
-    out = np.zeros(image.shape)
-    for phase, law in enumerate(laws):
-        if isinstance(law, PlaneStress):
-            continue
-        own = image == phase
-        full = np.tile(np.eye(3), (int(own.sum()), 1, 1))
-        full[:, :2, :2] = np.moveaxis(F[:, :, own], -1, 0)
-        P = jax.jit(jax.vmap(lambda f, law=law: law(f, law.init())[0][2, 2]))(jnp.asarray(full))
-        out[own] = np.asarray(P) / (1 if law.small else np.linalg.det(full))
-    return out

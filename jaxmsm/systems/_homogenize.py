@@ -31,7 +31,7 @@ class Options(Common):
     image: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="IMAGE")]
     """PNG, TIFF, NPY, NPZ, HDF5 or VTI file, 2D or 3D; `file.h5:name` chooses one of several arrays."""
     materials: Path | None = None
-    """TOML file with one [[phase]] each: name, label, law and its numbers (moduli and stresses in your unit); every key: docs/formats.md."""
+    """TOML file with one [[phase]] each: name, label, law and its numbers (in your unit of stress); every key: docs/formats.md."""
     E: tuple[float, ...] = ()
     """Young's modulus of each phase, in your unit of stress; 0 is a pore (in place of --materials, with --nu)."""
     nu: tuple[float, ...] = ()
@@ -55,7 +55,7 @@ class Options(Common):
     default: 0.01 in 11); for conduction the mean gradient, one number an axis (default: 1 along the first)."""
     path: Path | None = None
     """CSV of a load path: columns F11, F12, ... or e11, e12, ... (mean deformation, no unit), P11, ... (mean stress), or g1, ...
-    for conduction (mean gradient); see docs/formats.md."""
+    for conduction (mean gradient); see docs/formats.md. Its last step is drawn as well (path_fields.vti, path_stress.png)."""
     rtol: float | None = None
     """Relative residual at which a solve stops, without unit (default: 1e-8, in float32 1e-5)."""
 
@@ -167,20 +167,24 @@ def _draw_fields(case: _Case, found: Brackets, out: Path, report: Report) -> Non
         if report.failure() is not None:
             return
         guess = solution.guess
-    fields = voxel_fields(case.cell, case.image, case.laws, load, guess)
-    write_vti(out / "fields.vti", fields, spacing=case.spacing)
-    if case.scalar:
-        shown, label = np.sqrt(np.sum(fields["flux"] ** 2, 0)), "magnitude of the flux (your unit)"
-    else:
-        shown, label = fields["von_mises"], "von Mises stress (your unit)"
-    viz.stress_field(shown, label=label, spacing=case.spacing, path=out / ("flux.png" if case.scalar else "stress.png"))
     report.numbers["load"] = case.load
-    report.numbers["peak"] = {label.split(" (")[0]: float(shown.max())}
+    report.numbers["peak"] = _write_fields(case, out, "", voxel_fields(case.cell, case.image, case.laws, load, guess))
+
+
+def _write_fields(case: _Case, out: Path, prefix: str, fields: dict[str, np.ndarray]) -> dict[str, float]:
+    """Fields as VTK and the size of their stress as a picture; returns its peak."""
+    write_vti(out / f"{prefix}fields.vti", fields, spacing=case.spacing)
+    if case.scalar:
+        name, shown, label = "flux", np.sqrt(np.sum(fields["flux"] ** 2, 0)), "magnitude of the flux"
+    else:
+        name, shown, label = "stress", fields["von_mises"], "von Mises stress"
+    viz.stress_field(shown, label=f"{label} (your unit)", spacing=case.spacing, path=out / f"{prefix}{name}.png")
+    return {label: float(shown.max())}
 
 
 def _walk(case: _Case, path: LoadPath, out: Path, report: Report, console: Console) -> None:
     with console.progress("load path", len(path)) as moved:
-        walked = follow(case.cell, path, moved)
+        walked, end = follow(case.cell, path, moved)
     write_curve(out / "path.csv", walked)
     stress, strain = ("flux", "gradient") if case.scalar else ("mean stress (your unit)", "mean strain")
     viz.curve(curves(path, walked), xlabel=strain, ylabel=stress, path=out / "curve.png")
@@ -189,6 +193,9 @@ def _walk(case: _Case, path: LoadPath, out: Path, report: Report, console: Conso
     report.codes["path"] = walked["codes"].tolist()
     if done < len(path):
         report.codes[f"step {done + 1} of {len(path)} of the path"] = str(walked["codes"][done])
+    if end is not None:
+        fields = voxel_fields(case.cell, case.image, case.laws, end.load, end.guess, end.state)
+        report.numbers["path"]["peak"] = _write_fields(case, out, "path_", fields)
 
 
 def _distinct(given: list[str]) -> list[str]:

@@ -4,7 +4,7 @@ import contextlib
 import csv
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -20,26 +20,40 @@ class _Stop(Exception):
     """The path ends here."""
 
 
-def follow(cell: Any, path: LoadPath, moved: Callable[[], None]) -> dict[str, np.ndarray]:
+class End(NamedTuple):
+    """Where a path ended: the mean deformation of the last step that worked, the history and the guess it left."""
+
+    load: Any
+    state: Any
+    guess: Any
+
+
+def follow(cell: Any, path: LoadPath, moved: Callable[[], None]) -> tuple[dict[str, np.ndarray], End | None]:
     """The mean deformation, mean stress and code of every step; a step that fails, however it is divided, ends the path.
 
     Args:
         moved: called after every step.
+
+    Returns:
+        the rows by name, and where the path ended (None if no step worked).
     """
+    end = None
     loads = path.loads()
     F = np.full(path.F.shape, np.nan)
     P, codes = F.copy(), np.full(len(path), "not_run", object)
 
     def keep(step: Step, solution: Solution) -> None:
+        nonlocal end
         k = step.number
         P[k], F[k], codes[k] = solution.value, solution.stats["deformation"], str(names(solution.result))
         if not bool(solution.ok):
             raise _Stop
+        end = End(solution.stats["deformation"], solution.state, solution.guess)
         moved()
 
     with contextlib.suppress(_Stop):
         march(cell, loads, cut_back=CutBack(start=_unloaded(loads)), on_step=keep)
-    return {"deformation": F, "stress": P, "codes": codes.astype(str)}
+    return {"deformation": F, "stress": P, "codes": codes.astype(str)}, end
 
 
 def _unloaded(loads: Any) -> Any:

@@ -277,7 +277,7 @@ def _shear(options: Options, wall: _Wall, found: Brackets, out: Path, report: Re
     rule = Full() if options.plane_stress else MeanDilatation()
     cell = PeriodicCell(wall.image, laws, rule=rule, solver=options.solver())
     with console.progress("mortar past its yield", len(path)) as moved:
-        walked = follow(cell, path, moved)
+        walked, _ = follow(cell, path, moved)
     write_curve(out / "path.csv", walked)
     strain, stress = curves(path, walked)["12"]
     shown = {"mortar with a yield stress": (np.append(0, 2 * strain), np.append(0, stress))}
