@@ -4,7 +4,6 @@ import ast
 import dataclasses
 import inspect
 import itertools
-import json
 import re
 import subprocess
 import sys
@@ -15,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from _command import LAMINATE, summary
 
 from jaxmsm import cli, io, systems
 from jaxmsm.bridges import PeriodicCell
@@ -36,17 +36,13 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
-def _summary(folder):
-    return json.loads((folder / "summary.json").read_text())
-
-
 def _files(folder):
     return sorted(str(p.relative_to(folder)) for p in folder.rglob("*"))
 
 
 def test_laminate_from_the_command_line(here, capsys):
     assert cli.main(["homogenize", "laminate.npy", "--E", "1", "10", "--nu", "0.3", "--out", "o"]) == 0
-    found = _summary(here / "o")
+    found = summary(here / "o")
     periodic = found["numbers"]["effective"]["periodic"]
     # Plane-strain laminate E = 1/10, nu = 0.3 (issue 2, section 4); 1e-10 for the solver's 1e-8, squared in the tangent.
     for key, value in {"C11": 2.447552447552, "C12": 1.048951048951, "C22": 6.493506493506, "C66": 0.699300699301}.items():
@@ -74,33 +70,15 @@ def test_laminate_from_the_command_line(here, capsys):
     np.testing.assert_allclose(fields["von_mises"], expected, rtol=1e-7)
 
 
-_J2 = """
-[[phase]]
-name = "soft"
-label = 0
-law = "j2"
-lam = 1.5
-mu = 1.0
-sy = 0.01
-H = 0.05
-[[phase]]
-name = "hard"
-label = 1
-law = "elastic"
-lam = 3.0
-mu = 1.0
-"""
-
-
 def test_plastic_laminate_along_a_path(here):
     np.save("layers.npy", np.repeat((np.arange(31) >= 26).astype(np.uint8)[:, None], 2, 1))
-    (here / "m.toml").write_text(_J2)
+    (here / "m.toml").write_text(LAMINATE)
     (here / "p.csv").write_text("e12\n0.02\n0.05\n")
     command = ["homogenize", "layers.npy", "--materials", "m.toml", "--path", "p.csv", "--no-brackets", "--out", "o"]
     assert cli.main(command) == 0
     pictures = {"curve.png", "phases.png", "stress.png", "path_stress.png"}
     assert set(_files(here / "o")) == pictures | {"path.csv", "fields.vti", "path_fields.vti", "summary.json"}
-    found = _summary(here / "o")
+    found = summary(here / "o")
     # J2 laminate in pure shear (issue 2, section 4), printed to 8 digits; the solver stops at 1e-8 of the elastic residual.
     assert found["numbers"]["path"]["last_stress"][0][1] == pytest.approx(0.0076094684, rel=1e-7)
     assert found["codes"]["path"] == ["successful"] * 2
@@ -136,7 +114,7 @@ def test_fields_at_the_end_of_a_path_are_those_of_its_history(rule):
 
 def test_conduction_with_an_insulator(here):
     assert cli.main(["homogenize", "laminate.npy", "--k", "2", "0", "--out", "o", "--quiet"]) == 0
-    found = _summary(here / "o")["numbers"]
+    found = summary(here / "o")["numbers"]
     # In parallel the mean of 2 and 0, in series nothing; 1e-10 for the solver.
     assert found["effective"]["periodic"]["k22"] == pytest.approx(1.0, rel=1e-10)
     assert found["effective"]["periodic"]["k11"] == pytest.approx(0.0, abs=1e-10)
@@ -162,10 +140,10 @@ def test_single_precision_is_of_the_run_alone(here):
     assert cli.main(command) == 0
     assert jax.config.jax_enable_x64
     # float32: round-off 1e-7 times the contrast.
-    assert _summary(here / "o")["numbers"]["effective"]["periodic"]["C11"] == pytest.approx(2.447552, rel=1e-5)
+    assert summary(here / "o")["numbers"]["effective"]["periodic"]["C11"] == pytest.approx(2.447552, rel=1e-5)
     assert cli.main([*command[:-1], "p", "--precision", "mixed"]) == 0
     # Corrected in float64: as good as float64 alone.
-    assert _summary(here / "p")["numbers"]["effective"]["periodic"]["C11"] == pytest.approx(2.447552447552, rel=1e-8)
+    assert summary(here / "p")["numbers"]["effective"]["periodic"]["C11"] == pytest.approx(2.447552447552, rel=1e-8)
 
 
 _GOOD = "[[phase]]\nlabel = 0\nlaw = 'elastic'\nE = 1.0\nnu = 0.3\n[[phase]]\nlabel = 1\nlaw = 'elastic'\nE = 1.0\nnu = 0.3\n"
@@ -253,7 +231,7 @@ def test_failed_solve_is_named(here, capsys, monkeypatch):
     command = ["homogenize", "random.npy", *_FLAGS, "--no-brackets", "--out", "o"]
     assert cli.main(command) == 1
     assert "The solve failed (periodic condition) with `" in capsys.readouterr().err
-    found = _summary(here / "o")
+    found = summary(here / "o")
     assert found["codes"]["periodic condition"] not in ("successful", "not_run")
     assert found["numbers"]["effective"]["periodic"]["C11"] is None
     assert not (here / "o" / "fields.vti").exists()

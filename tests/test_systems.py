@@ -2,7 +2,6 @@
 
 import importlib.util
 import itertools
-import json
 import pathlib
 import re
 import sys
@@ -12,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from _command import LAMINATE, summary
 
 import jaxmsm as msm
 from jaxmsm import cli, io, systems
@@ -23,10 +23,6 @@ from jaxmsm.systems import _campaigns, _dataset, _electrode, _masonry
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def _summary(folder):
-    return json.loads((folder / "summary.json").read_text())
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +55,7 @@ def test_a_coarser_grid_keeps_the_fraction(n):
 
 
 def test_masonry_lies_between_its_brackets(masonry):
-    found = _summary(masonry)
+    found = summary(masonry)
     numbers = found["numbers"]
     order = ("Reuss", "traction", "periodic", "displacement", "Voigt")
     for low, high in itertools.pairwise(order):
@@ -91,12 +87,12 @@ def test_every_window_lies_between_its_brackets(masonry):
     np.testing.assert_allclose(
         msm.solids.to_voigt(slope), rows["C_periodic"][4], rtol=1e-6, atol=1e-6 * rows["C_periodic"][4][0, 0]
     )
-    spread = _summary(masonry)["numbers"]["windows"]
+    spread = summary(masonry)["numbers"]["windows"]
     assert spread[1]["periodic"]["C11"]["mean"] == pytest.approx(rows["C_periodic"][3:, 0, 0].mean(), rel=1e-12)
 
 
 def test_mortar_yields_and_unloads(masonry):
-    path = _summary(masonry)["numbers"]["path"]
+    path = summary(masonry)["numbers"]["path"]
     stress, shear = np.array(path["stress"]), np.array(path["shear"])
     assert shear[3] == pytest.approx(0.002, rel=1e-12)
     # Past its yield the mortar gives way, far below the elastic line; on the way back the elastic slope is there again. The
@@ -119,7 +115,7 @@ def test_straight_channels_have_tortuosity_one(here):
     command = ["run", "electrode", "--image", "layers.npy", "--labels", "0", "1", "--sizes", "4", "8", "--counts", "3", "2"]
     command += ["--rtol", "1e-9", "--quiet"]
     assert cli.main([*command, "--out", "o"]) == 0
-    found = _summary(here / "o")
+    found = summary(here / "o")
     assert found["numbers"]["fractions"] == {"pore": 0.5, "particle": 0.5}
     for size, entry in zip((4, 8), found["numbers"]["by_size"], strict=True):
         own = entry["numbers"]
@@ -160,7 +156,7 @@ def test_a_mirrored_window_is_periodic(here):
     np.save("layers.npy", _layers())
     command = ["run", "electrode", "--image", "layers.npy", "--labels", "0", "1", "--sizes", "4", "--counts", "2", "--quiet"]
     assert cli.main([*command, "--boundary", "mirror", "--out", "o"]) == 0
-    own = _summary(here / "o")["numbers"]["by_size"][0]["numbers"]
+    own = summary(here / "o")["numbers"]["by_size"][0]["numbers"]
     # 1e-5: the solver's residual, 1e-6.
     assert own["tortuosity 2"]["mean"] == pytest.approx(1, rel=1e-5)
     assert own["tortuosity 1"]["count"] == 0
@@ -173,24 +169,6 @@ def test_the_nearest_isotropic_moduli_of_an_isotropic_stiffness():
     # lam = 1.5, mu = 1: K = lam + 2/3 mu, E = mu (3 lam + 2 mu) / (lam + mu), nu = lam / 2 (lam + mu).
     expected = {"K": 1.5 + 2 / 3, "G": 1.0, "E": 6.5 / 2.5, "nu": 0.3}
     assert {key: float(v[0]) for key, v in found.items()} == pytest.approx(expected, rel=1e-12)
-
-
-_J2 = """
-[[phase]]
-name = "soft"
-label = 0
-law = "j2"
-lam = 1.5
-mu = 1.0
-sy = 0.01
-H = 0.05
-[[phase]]
-name = "hard"
-label = 1
-law = "elastic"
-lam = 3.0
-mu = 5.0
-"""
 
 
 class _Torch(types.ModuleType):
@@ -238,7 +216,7 @@ def test_a_row_of_a_dataset_is_what_a_cell_answers(here, monkeypatch):
 
 
 def test_a_path_of_a_dataset_is_a_rollout(here):
-    (here / "m.toml").write_text(_J2)
+    (here / "m.toml").write_text(LAMINATE)
     command = [
         "dataset",
         "--count",
@@ -261,7 +239,7 @@ def test_a_path_of_a_dataset_is_a_rollout(here):
     store = _zarr(here / "o")
     image, load = store["inputs/image"][:], store["inputs/load"][:]
     assert store["inputs/image_of"][:].tolist() == [0, 0, 1, 1]
-    laws = [msm.solids.J2(1.5, 1.0, msm.solids.Linear(0.01, 0.05)), msm.solids.Elastic(3.0, 5.0)]
+    laws = [msm.solids.J2(1.5, 1.0, msm.solids.Linear(0.01, 0.05)), msm.solids.Elastic(3.0, 1.0)]
     cell = msm.PeriodicCell(image[1].astype(np.int32), laws)
     _, walked = msm.rollout(cell, jnp.asarray(load[2]))
     np.testing.assert_allclose(rows["stress"][2], walked.value, rtol=1e-6, atol=1e-9)  # the solver's 1e-8
@@ -363,7 +341,7 @@ def test_every_system_is_a_module_with_a_sentence():
 def test_a_window_of_the_electrode(here, shared):
     image = shared / "data" / "nmc-1-cal_generatedCBD_bridge.tif"
     assert cli.main(["run", "electrode", "--image", str(image), "--sizes", "6", "--counts", "2", "--out", "o", "--quiet"]) == 0
-    found = _summary(here / "o")["numbers"]
+    found = summary(here / "o")["numbers"]
     # Counted in the file (numpy.unique).
     total = 251 * 301 * 301
     expected = {"pore": 9108821 / total, "particle": 11357945 / total, "binder": 2274085 / total}

@@ -64,20 +64,13 @@ class Window(AbstractScale):
 
 
 def _known(cell: PeriodicCell, load: Array, solution: Solution) -> Solution:
-    """The solution with the fractions; a window whose work is none of what its phases would do if they deformed alike has no path.
-
-    The work of a linear cell is wrong by the square of the residual, so it tells a path from none where single components of the
-    mean stress, wrong by the residual itself, do not.
-    """
-    image: Any = cell.image
+    """The solution with the fractions, and without a path where its work is negative: what float32 leaves of nothing."""
     dtype = solution.value.dtype
-    fractions = jnp.mean((image.reshape(-1)[None] == jnp.arange(len(cell.laws))[:, None]).astype(dtype), -1)
     H = load - jnp.eye(len(load), dtype=dtype) if load.ndim == 2 else load
-    alike = cell.medium(dtype).palette.undeformed_tangent(load.shape, dtype) @ fractions
-    most = jnp.sum(H * jnp.tensordot(alike, H, H.ndim))
-    idle = (solution.result == RESULTS.successful) & (most > 0) & (jnp.sum(solution.value * H) <= 1e-6 * most)
-    result = RESULTS.where(idle, RESULTS.no_load_path, solution.result)
-    return Solution(solution.value, solution.state, solution.guess, result, solution.stats | {"fractions": fractions})
+    nothing = (solution.result == RESULTS.successful) & (jnp.sum(solution.value * H) < 0)
+    result = RESULTS.where(nothing, RESULTS.no_load_path, solution.result)
+    stats = solution.stats | {"fractions": cell.medium(dtype).fractions}
+    return Solution(solution.value, solution.state, solution.guess, result, stats)
 
 
 class WalkLoad(eqx.Module):
