@@ -1,11 +1,13 @@
 """The named systems through the command: small, checked against what is known without them."""
 
+import contextlib
 import importlib.util
 import itertools
 import pathlib
 import re
 import sys
 import types
+from io import StringIO
 
 import jax
 import jax.numpy as jnp
@@ -29,8 +31,24 @@ def here(tmp_path, monkeypatch):
 def masonry(tmp_path_factory):
     out = tmp_path_factory.mktemp("masonry") / "o"
     small = ["--grid", "128", "--window-grid", "12", "--windows", "96", "256", "--count", "3", "--steps", "4"]
-    assert cli.main(["run", "masonry", *small, "--out", str(out), "--quiet"]) == 0
+    with contextlib.redirect_stdout(_Screen()) as screen, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COLUMNS", "80")
+        assert cli.main(["run", "masonry", *small, "--out", str(out), "--quiet"]) == 0
+    (out / "said.txt").write_text(screen.getvalue())
     return out
+
+
+class _Screen(StringIO):
+    """What rich takes for a screen."""
+
+    def isatty(self):
+        return True
+
+
+def test_the_table_fits_a_screen(masonry):
+    said = (masonry / "said.txt").read_text()
+    assert "C66, windows 256 px" in said
+    assert "…" not in said
 
 
 def test_the_photograph_is_segmented_into_bricks_in_mortar():

@@ -85,7 +85,7 @@ class Console:
 
         if report.title:
             self.out.print(_plain(report.title), soft_wrap=True)
-        table = Table(box=box.SIMPLE_HEAD)
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         for k, name in enumerate(report.head):
             table.add_column(_plain(name), justify="left" if report.text or k == 0 else "right", no_wrap=k == 0 or not report.text)
         for row in report.rows:

@@ -255,8 +255,12 @@ def _spread(sizes: np.ndarray, tensors: dict[str, np.ndarray]) -> list[dict[str,
 def _rows(report: Report, sizes: np.ndarray, tensors: dict[str, np.ndarray]) -> None:
     for key, size in itertools.product(_COMPONENTS, np.unique(sizes)):
         own = {name: C[sizes == size][:, *_COMPONENTS[key]] for name, C in tensors.items()}
-        text = {name: f"{v.mean():.5g} ± {v.std(ddof=1):.2g}" for name, v in own.items()}
-        report.rows.append((f"{key}, windows of {size} px", *(text.get(name, "") for name in report.head[1:])))
+        # Two rows, since a row of both is too long for a screen of 80 letters.
+        for label, say in (
+            (f"{key}, windows {size} px", lambda v: f"{v.mean():.5g}"),
+            ("  ±", lambda v: f"{v.std(ddof=1):.2g}"),
+        ):
+            report.rows.append((label, *(say(own[name]) if name in own else "" for name in report.head[1:])))
 
 
 def shear_path(options: Options) -> LoadPath:
