@@ -1,20 +1,29 @@
 """The grid, its faces and its spectral symbols: transposes, exact inverses, modes."""
 
+from dataclasses import replace
 from functools import partial
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import jaxmsm as msm
+from jaxmsm.bridges import _kernel
 from jaxmsm.bridges._cell_solve import as_mixed, virgin
 from jaxmsm.bridges._kernel import Conditions
-from jaxmsm.solids import Conductivity, Cubic, Elastic, NeoHookean
-from jaxmsm.space import Full, LinearDisplacement, MeanDilatation, Periodic, Reduced, UniformTraction, Voxels
+from jaxmsm.solids import J2, Conductivity, Cubic, Elastic, Linear, NeoHookean
+from jaxmsm.space import Full, LinearDisplacement, MeanDilatation, Periodic, Reduced, UniformTraction, Voxels, merge_voxels
 
 BOUNDARIES = [Periodic(), LinearDisplacement(), UniformTraction()]
 RULES = [Full(), Reduced(), MeanDilatation()]
+SLABBED = [
+    [Elastic(1.0, 2.0), Elastic(3.0, 4.0)],
+    [Conductivity(1.0), Conductivity(5.0)],
+    [NeoHookean(1.0, 2.0), NeoHookean(3.0, 4.0)],
+    [J2(1.0, 2.0, Linear(0.01, 0.1)), J2(1.0, 2.0, Linear(0.03, 0.2))],
+]
 name = lambda x: type(x).__name__
 
 
@@ -68,10 +77,51 @@ def test_linear_laws_answer_by_modes_as_by_points(d, boundary, rule):
         load = jnp.zeros(kernel.load_shape) if kernel.scalar else jnp.eye(d)
         given = Conditions(cell.medium(jnp.float64), as_mixed(load), virgin(cell, as_mixed(load)))
         du, dF = jnp.asarray(rng.normal(size=zero[0].shape)), jnp.asarray(rng.normal(size=load.shape))
-        quick = kernel.linearized(zero, given)(du, dF)
-        points = jax.jvp(partial(kernel.answer, given=given), (zero[0], load), (du, dF))[1]
-        for a, b in zip(quick, points, strict=True):
-            np.testing.assert_allclose(a, b, atol=1e-14)
+        # The same law, if it is not known to be linear, is asked at the points.
+        exact = replace(kernel, linear=False)
+        at_points, by_modes = (jax.jvp(partial(k.answer, given=given), (zero[0], load), (du, dF))[1] for k in (exact, kernel))
+        for found in (by_modes, kernel.linearized(zero, given)(du, dF)):
+            for a, b in zip(found, at_points, strict=True):
+                np.testing.assert_allclose(a, b, atol=1e-14)
+
+
+@pytest.mark.parametrize("boundary", BOUNDARIES, ids=name)
+@pytest.mark.parametrize("laws", SLABBED, ids=lambda laws: name(laws[0]))
+def test_slabs_answer_as_the_whole_grid(laws, boundary, monkeypatch):
+    rng = np.random.default_rng(4)
+    cell = msm.PeriodicCell((rng.random((6, 4, 3)) < 0.4).astype(int), laws, boundary=boundary)
+    kernel = cell.kernel
+    zero = kernel.zero(jnp.float64)
+    u, du = (jnp.asarray(0.02 * rng.normal(size=zero[0].shape)) for _ in range(2))
+    load = jnp.asarray((0 if kernel.scalar else np.eye(3)) + 0.02 * rng.normal(size=zero[1].shape))
+
+    def found(most):
+        monkeypatch.setattr(_kernel, "_MOST_POINTS", most)
+
+        @jax.jit
+        def all_of_it(cell, u, du, load):
+            given = Conditions(cell.medium(u.dtype), as_mixed(load), virgin(cell, as_mixed(load)))
+            z = (u, zero[1])
+            residual, pull = jax.vjp(kernel.residual, z, given)
+            forces, _ = kernel.linearized(z, given)(du, load)
+            local = kernel.evaluate(u, load, given, lambda x: (x.P[0], x.following))[2]
+            inexact = eqx.filter(pull((du, zero[1])), eqx.is_inexact_array)
+            return (
+                residual,
+                inexact,
+                forces,
+                kernel.norms(given),
+                kernel.judged(z, given),
+                kernel.advance(z, given),
+                merge_voxels(local),
+            )
+
+        return kernel.slabs, all_of_it(cell, u, du, load)
+
+    (one, whole), (many, slabs) = found(10_000), found(24)
+    assert one == 1 and many in (3, 6)
+    for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(slabs), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-14)  # round-off
 
 
 @pytest.mark.parametrize("boundary", BOUNDARIES, ids=name)

@@ -13,7 +13,8 @@ from .._results import RESULTS
 from .._scale import Solution, choose, hold
 from .._typing import Tree
 from ..solve import CG, GMRES, Problem, Report, axpy, equilibrium, implicit, norm, scaled
-from ._consistency import energy_error, hill_mandel, softest
+from ..space import merge_voxels
+from ._consistency import energy_error, hill_mandel, softest, work_and_size
 from ._kernel import Conditions, Kernel, Unknown
 from ._phases import cast
 from ._precondition import preconditioner
@@ -98,14 +99,8 @@ def search(cell: Cell, kernel: Kernel, ref: Reference, given: Conditions, guess:
     start = cold
     if guess is not None:
         warm = guess.start(given.load.F)
-        F = kernel.deformation(warm[0], kernel.mean(warm, given.load))
-        good = kernel.respond(F, given)[2] & jnp.isfinite(norm(warm))
+        good = kernel.judged(warm, given)[1] & jnp.isfinite(norm(warm))
         start = choose(good, warm, cold)
-
-    def residual(z):
-        F = kernel.deformation(z[0], kernel.mean(z, given.load))
-        P, _, admissible = kernel.respond(F, given)
-        return kernel.balance(kernel.forces(P), kernel.grid.mean(P), given.load), admissible
 
     if kernel.linear:
         stiffness = kernel.tangent(cold, given, inner)
@@ -114,7 +109,7 @@ def search(cell: Cell, kernel: Kernel, ref: Reference, given: Conditions, guess:
         operator = lambda z, dtype: kernel.tangent(z, given, dtype)
     C0, weights = cast((ref.C0, ref.weights), inner)
     apply = preconditioner(kernel, C0, weights, given.load)
-    problem = Problem(residual, operator, apply, ref.scale, ref.floor, kernel.linear)
+    problem = Problem(lambda z: kernel.judged(z, given), operator, apply, ref.scale, ref.floor, kernel.linear)
     how = eqx.tree_at(lambda s: s.linear, cell.solver, linear_solver(cell), is_leaf=lambda x: x is None)
     z, report = equilibrium(problem, start, how)
     finite = jnp.all(jnp.isfinite(given.load.F)) & jnp.all(jnp.isfinite(given.load.P))
@@ -140,10 +135,9 @@ def answer(
     z = choose(ok, z, kernel.zero(dtype))
     z = implicit(kernel.residual, adjoint(cell, kernel), z, given, symmetric=cell.symmetric)
     outer = kernel.mean(z, load)
-    F = kernel.deformation(z[0], outer)
-    P, following, _ = kernel.respond(F, given)
-    mean = kernel.grid.mean(P)
-    residual = hold(kernel.balance(kernel.forces(P), mean, load))
+    forces, mean, (following, work) = kernel.evaluate(z[0], outer, given, lambda x: (x.following, work_and_size(x)))
+    following = merge_voxels(following)
+    residual = hold(kernel.balance(forces, mean, load))
     nan = jnp.asarray(jnp.nan, dtype)
     size = jnp.where(ref.scale > 0, ref.scale, 1)
     stats = {
@@ -152,7 +146,7 @@ def answer(
         "cost": report.newton + report.linear,
         "residual": jnp.where(ok, norm(residual), report.residual) / size,
         "energy_error": jnp.where(ok, energy_error(kernel, residual, ref.C0, ref.tangents, hold(given)), nan),
-        "hill_mandel": jnp.where(ok, hill_mandel(kernel, *hold((P, F, mean, outer))), nan),
+        "hill_mandel": jnp.where(ok, hill_mandel(*hold((*work, mean, outer))), nan),
         "deformation": jnp.where(ok, outer, nan),
     }
     result = RESULTS.where(

@@ -2,24 +2,36 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
+from ..solids import parts
 from ..solve import norm
-from ._kernel import Conditions, Kernel, Unknown
+from ._kernel import Conditions, Kernel, Local, Unknown
 from ._phases import rest
 
 
-def hill_mandel(kernel: Kernel, P: Array, F: Array, mean: Array, outer: Array) -> Float[Array, ""]:
+def work_and_size(local: Local) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """<P : H> of a slab with H = F - I, and the mean over its voxels of the root mean squares |P| |H|."""
+    first, *others = local.F
+    d = len(first)
+    still = parts(rest((*(d,) * (2 if isinstance(first[0], tuple) else 1), 1, 1), jax.tree.leaves(first)[0].dtype)[..., 0, 0])
+    strains = [jax.tree.map(jnp.subtract, first, still), *others]
+
+    def total(a, b):
+        return sum(jnp.mean(x * y, 0) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
+
+    size = jnp.sqrt(total(local.P, local.P) * total(strains, strains))
+    return jnp.mean(total(local.P, strains)), jnp.mean(size)
+
+
+def hill_mandel(work: Array, size: Array, mean: Array, outer: Array) -> Float[Array, ""]:
     """| <P : F> - <P> : <F> | over the mean of |P| |F - I|: a check of averaging and of conditions, not of convergence."""
-    axes = tuple(range(mean.ndim))
-    H = F - rest((*mean.shape, 1, 1), F.dtype)
-    work = kernel.grid.mean(jnp.sum(P * H, axes))
-    size = kernel.grid.mean(jnp.sqrt(jnp.sum(P * P, axes) * jnp.sum(H * H, axes)))
-    imposed = jnp.sum(mean * (outer - rest((*mean.shape, 1, 1), F.dtype)[..., 0, 0]))
-    return jnp.abs(work - imposed) / jnp.where(size > 0, size, 1)
+    imposed = jnp.sum(mean * (outer - rest((*mean.shape, 1, 1), mean.dtype)[..., 0, 0]))
+    return jnp.abs(jnp.mean(work) - imposed) / jnp.where(jnp.any(size > 0), jnp.mean(size), 1)
 
 
 def energy_error(kernel: Kernel, residual: Unknown, C0: Array, palette: Array, given: Conditions) -> Float[Array, ""]:

@@ -5,6 +5,7 @@ scaled by the root of the voxel count so that both parts of the residual are of 
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -13,12 +14,31 @@ from jaxtyping import Array, Float
 
 from .._model import Mixed
 from .._typing import Tree
-from ..solve import norm
-from ..space import AbstractBoundary, Voxels, accumulate, add_stress, differences, gradient_of, modes
+from ..solids import parts, whole
+from ..solve import each, norm
+from ..space import (
+    AbstractBoundary,
+    Voxels,
+    accumulate,
+    add_stress,
+    differences,
+    gradient_of,
+    joined,
+    merge_forces,
+    merge_voxels,
+    modes,
+    slab,
+    slabs,
+    split_corners,
+    split_voxels,
+)
 from ._phases import Medium, cast, rest
 
 type Unknown = tuple[Array, Array]
 """(u, e): nodal fluctuation (c, *nodes) and scaled free mean deformation (shape of the load)."""
+
+_MOST_POINTS = 4096
+"""Points (or voxels, by modes) of a slab: what stands between the nodes and the forces there fits a second-level cache."""
 
 _MOST_ELEMENTS = 6
 """More phases than this make one matrix product a phase slower than the gradient, the law and the divergence."""
@@ -31,6 +51,38 @@ class Conditions(eqx.Module):
     load: Mixed
     past: Tree
 
+    def split(self, count: int) -> tuple[Tree, Callable[[Tree], "Conditions"]]:
+        """What is known voxel by voxel as rows, one a slab, and the conditions of a slab from its row."""
+        fields, shared = self.medium.fields
+
+        def whole(row):
+            return Conditions(eqx.combine(row[0], shared), self.load, row[1])
+
+        return split_voxels((fields, self.past), count), whole
+
+
+class Local(eqx.Module):
+    """What is known on a slab: deformation and stress as `Kernel.gradients` has them, next history, admissibility."""
+
+    F: list[Any]
+    P: list[Any]
+    following: Tree
+    admissible: Array
+
+
+class _Stack(eqx.Module):
+    """What was made slab by slab."""
+
+    rows: Tree
+
+    @property
+    def first(self) -> Tree:
+        return jax.tree.map(lambda x: x[0], self.rows)
+
+    def split(self, count: int) -> tuple[Tree, Callable[[Tree], Tree]]:
+        del count
+        return self.rows, lambda row: row
+
 
 class Kernel(eqx.Module):
     """The grid, its faces and the kind of law; holds no numbers of the model."""
@@ -40,6 +92,8 @@ class Kernel(eqx.Module):
     small: bool = eqx.field(static=True)
     linear: bool = eqx.field(static=True)
     scalar: bool = eqx.field(static=True)
+    cut: bool = eqx.field(static=True, default=False)
+    """It is a slab, whose first and last planes of nodes stay apart."""
 
     @property
     def load_shape(self) -> tuple[int, ...]:
@@ -67,45 +121,151 @@ class Kernel(eqx.Module):
         """The mean deformation."""
         return load.F + self.project(z[1], load.mask) / self.grid.count**0.5
 
-    def deformation(self, u: Float[Array, "..."], mean: Float[Array, "..."]) -> Float[Array, "..."]:
-        """The compatible deformation at every point, (*load, Q, M)."""
-        gradient = self.grid.gradient(self.boundary.expand(u))
-        return mean[..., None, None] + gradient.reshape(*self.load_shape, *gradient.shape[2:])
+    @property
+    def modal(self) -> bool:
+        """A linear law is asked for the orthogonal modes of a voxel's gradient instead of at its points."""
+        return self.linear and (self.scalar or not self.grid.rule.coupled)
 
-    def respond(self, F: Float[Array, "..."], given: Conditions) -> tuple[Float[Array, "..."], Tree, Array]:
-        """Stress and history at every point of a compatible deformation, and whether all laws admit it."""
+    @property
+    def slabs(self) -> int:
+        """How many parts the grid is worked on in."""
+        return slabs(self.grid, _MOST_POINTS if self.modal else max(1, _MOST_POINTS // self.grid.points))
+
+    @property
+    def part(self) -> "Kernel":
+        """The kernel of one slab."""
+        count = self.slabs
+        if count == 1:
+            return self
+        return Kernel(slab(self.grid, count), self.boundary, self.small, self.linear, self.scalar, cut=True)
+
+    def respond(self, f: Any, given: Conditions) -> tuple[Any, Tree, Array]:
+        """Stress and history at every point of a compatible deformation, and whether all laws admit it; by components."""
         if self.scalar or not self.grid.rule.coupled:
-            return given.medium(F, given.past)
-        seen, pull = jax.vjp(lambda x: self.grid.rule.strain(x, self.small), F)
+            return given.medium(f, given.past)
+        seen, pull = jax.vjp(lambda x: parts(self.grid.rule.strain(whole(x), self.small), 2), f)
         P, following, admissible = given.medium(seen, given.past)
         return pull(P)[0], following, admissible
-
-    def forces(self, P: Float[Array, "..."]) -> Float[Array, "..."]:
-        """Nodal forces of a stress field."""
-        return self.boundary.close(self.grid.divergence(P[None] if self.scalar else P, self.boundary.join))
 
     def balance(self, forces: Float[Array, "..."], mean: Float[Array, "..."], load: Mixed) -> Unknown:
         """The residual: nodal forces, and the mean stress against the imposed one."""
         return forces, self.project(mean - load.P, load.mask) / self.grid.count**0.5
 
+    def evaluate(self, u: Float[Array, "..."], mean: Float[Array, "..."], given: Conditions, pick: Callable):
+        """Nodal forces, mean stress and `pick(Local)` (averages; a field of histories) of a fluctuation and a mean deformation."""
+
+        def local(part, corners, given):
+            F = part.gradients(corners, mean)
+            P, following, admissible = part.answers(F, given)
+            return part.divergences(P), part.average(P[0]), pick(Local(F, P, following, admissible))
+
+        return self._through(local, u, given)
+
     def answer(self, u: Float[Array, "..."], mean: Float[Array, "..."], given: Conditions) -> tuple[Array, Array]:
         """Nodal forces and mean stress of a fluctuation and a mean deformation."""
-        P = self.respond(self.deformation(u, mean), given)[0]
-        return self.forces(P), self.grid.mean(P)
+        return self.evaluate(u, mean, given, lambda _: ())[:2]
+
+    def advance(self, z: Unknown, given: Conditions) -> Tree:
+        """The next history."""
+        following = self.evaluate(z[0], self.mean(z, given.load), given, lambda x: x.following)[2]
+        return merge_voxels(following)
 
     def residual(self, z: Unknown, given: Conditions) -> Unknown:
         """Zero at equilibrium."""
         return self.balance(*self.answer(z[0], self.mean(z, given.load), given), given.load)
 
+    def judged(self, z: Unknown, given: Conditions) -> tuple[Unknown, Array]:
+        """The residual, and whether all laws admit the deformation."""
+        forces, stress, admissible = self.evaluate(z[0], self.mean(z, given.load), given, lambda x: x.admissible)
+        return self.balance(forces, stress, given.load), jnp.all(admissible)
+
+    def gradients(self, corners: Float[Array, "..."], mean: Float[Array, "..."]) -> list[Any]:
+        """The deformation at the points, by components (Q, M), or its modes, (1, M) each; the mean is part of the first."""
+        grid = self.grid
+        if self.modal:
+            fields = differences(corners)
+            found: list[Any] = [gradient_of(S, fields, grid.spacing) for S in modes(grid.d, full=grid.points > 1)]
+        else:
+            found = [parts(grid.gradient(corners), 2)]
+        found = [f[0] if self.scalar else f for f in found]
+        return [jax.tree.map(jnp.add, parts(mean), found[0]), *found[1:]]
+
+    def answers(self, f: list[Any], given: Conditions) -> tuple[list[Any], Tree, Array]:
+        """The stress of what `gradients` gives, the next history, and whether all laws admit it."""
+        if not self.modal:
+            P, following, admissible = self.respond(f[0], given)
+            return [P], following, admissible
+
+        def law(x):
+            P, *others = given.medium(x, given.past)
+            return P, others
+
+        P, change, (following, admissible) = jax.linearize(law, f[0], has_aux=True)
+        return [P, *map(change, f[1:])], following, admissible
+
+    def divergences(self, P: list[Any]) -> Float[Array, "..."]:
+        """Nodal forces of the stress, joined; the modes that are left out are zero."""
+        grid = self.grid
+        join = joined(self.boundary, grid.d) if self.cut else self.boundary.join
+        flux = [(x,) for x in P] if self.scalar else P
+        if not self.modal:
+            # Stacked as the product with the shape functions takes them; the transposes cancel.
+            stacked = jnp.stack([jnp.stack([row[j] for row in flux[0]], 1) for j in range(grid.d)])
+            return grid.divergence(jnp.transpose(stacked, (2, 0, 1, 3)), join)
+        forces: dict = {}
+        for S, x in zip(modes(grid.d, full=grid.points > 1), flux, strict=False):
+            forces = add_stress(S, x, forces, grid.spacing)
+        return accumulate(forces, grid.shape, join) / grid.count
+
+    def average(self, P: Any) -> Float[Array, "..."]:
+        """The mean over the points and voxels."""
+        return whole(jax.tree.map(jnp.mean, P))
+
+    def _through(self, local: Callable, u: Float[Array, "..."], fields: Any) -> tuple[Any, Any, Any]:
+        """`local(part, corners, fields) -> (forces, mean stress, rest)` slab by slab: forces, mean stress, and rest by slab.
+
+        Args:
+            fields: what is known at every voxel, or `_Stack` of what was made slab by slab.
+        """
+        count, part = self.slabs, self.part
+        corners = self.boundary.expand(u)
+        if count == 1:
+            found = local(self, corners, fields.first if isinstance(fields, _Stack) else fields)
+            forces, stress, rest = jax.tree.map(lambda x: x[None], found)
+            forces = jax.tree.map(lambda f: self.boundary.close(f[0]), forces)
+        else:
+            rows, whole = fields.split(count)
+            forces, stress, rest = each(lambda row: local(part, row[0], whole(row[1])), (split_corners(corners, count), rows))
+            forces = jax.tree.map(lambda f: self.boundary.close(merge_forces(f, self.boundary)) / count, forces)
+        return forces, jax.tree.map(lambda x: jnp.mean(x, 0), stress), rest
+
     def linearized(self, z: Unknown, given: Conditions) -> Callable[[Array, Array], tuple[Array, Array]]:
         """`(du, dF) -> (forces, mean stress)` of a change of fluctuation and of mean deformation at z, linearized once."""
-        if self.linear and (self.scalar or not self.grid.rule.coupled):
-            return self._by_modes(given.medium)
-        if self.linear and given.medium.image is not None and given.medium.phases <= _MOST_ELEMENTS:
+        if self.linear and not self.modal and given.medium.image is not None and given.medium.phases <= _MOST_ELEMENTS:
             return self._by_elements(given.medium)
         if self.linear:
             z = self.zero(given.load.F.dtype)
-        return jax.linearize(lambda u, F: self.answer(u, F, given), z[0], self.mean(z, given.load))[1]
+        outer = self.mean(z, given.load)
+        made: list = []
+
+        def slope(part, corners, given):
+            F = part.gradients(corners, outer)[0]
+            change = jax.linearize(lambda x: part.respond(x, given)[0], F)[1]
+            leaves, structure = jax.tree.flatten(change)
+            made.append(structure)
+            return (), (), leaves
+
+        stack = _Stack(self._through(slope, z[0], given)[2])
+
+        def apply(du, dF):
+            def local(part, corners, leaves):
+                change = jax.tree.unflatten(made[0], leaves)
+                P = [change(x) for x in part.gradients(corners, dF)]
+                return part.divergences(P), part.average(P[0]), ()
+
+            return self._through(local, du, stack)[:2]
+
+        return apply
 
     def tangent(self, z: Unknown, given: Conditions, dtype) -> Callable[[Unknown], Unknown]:
         """The slope of the residual at z in a precision."""
@@ -117,30 +277,6 @@ class Kernel(eqx.Module):
             return self.balance(*change(dz[0], self.mean(dz, still)), still)
 
         return matvec
-
-    def _by_modes(self, medium: Medium):
-        """The answer of a linear medium by the orthogonal modes of every voxel's gradient."""
-        grid = self.grid
-        shape = (*self.load_shape, 1, grid.count)
-        still = rest(shape, medium.dtype)
-        law = jax.linearize(lambda F: medium(F, medium.init(1, medium.dtype))[0], still)[1]
-
-        def apply(du, dF):
-            fields = differences(self.boundary.expand(du))
-            forces: dict = {}
-            mean = jnp.zeros_like(dF)
-            for S in modes(grid.d, full=grid.points > 1):
-                G = gradient_of(S, fields, grid.spacing)
-                if not S:
-                    G = G + dF.reshape(-1, grid.d)[..., None]
-                P = law(G.reshape(shape)).reshape(G.shape)
-                if not S:
-                    mean = jnp.mean(P, -1).reshape(dF.shape)
-                forces = add_stress(S, P, forces, grid.spacing)
-            f = accumulate(forces, grid.shape, self.boundary.join)
-            return self.boundary.close(f) / grid.count, mean
-
-        return apply
 
     def _by_elements(self, medium: Medium):
         """The answer of a linear medium by one element matrix a phase."""
@@ -176,13 +312,21 @@ class Kernel(eqx.Module):
         balance by; never the current residual, which shrinks as the guess improves.
         """
         grid, load = self.grid, given.load
-        undeformed = rest((*self.load_shape, grid.points, grid.count), load.F.dtype)
-        step = load.F[..., None, None] - undeformed
-        still, elastic = jax.jvp(lambda F: given.medium(F, given.past)[0], (undeformed,), (step,))
-        from_load = self.balance(self.forces(elastic), grid.mean(elastic), load)
-        from_past = self.balance(self.forces(still), grid.mean(still), load)
+        still = rest((*load.F.shape, 1, 1), load.F.dtype)[..., 0, 0]
+        step = load.F - still
+
+        def local(part, _, given):
+            # Every voxel deforms alike: of the modes the first is enough.
+            shape = (1 if part.modal else part.grid.points, part.grid.count)
+            f, df = jax.tree.map(lambda x: jnp.broadcast_to(x, shape), (parts(still), parts(step)))
+            pair = jax.jvp(lambda x: part.respond(x, given)[0], (f,), (df,))
+            square = sum(jnp.mean(jnp.square(x)) for x in jax.tree.leaves(pair))
+            return [part.divergences([P]) for P in pair], [part.average(P) for P in pair], square
+
+        forces, stress, square = self._through(local, self.zero(load.F.dtype)[0], given)
+        from_past, from_load = [self.balance(f, x, load) for f, x in zip(forces, stress, strict=True)]
         scale = jnp.maximum(norm(from_load), norm(from_past))
-        size = jnp.sqrt(jnp.mean(jnp.sum(jnp.square(elastic) + jnp.square(still), tuple(range(load.F.ndim)))))
+        size = jnp.sqrt(jnp.mean(square))
         size = size + jnp.sqrt(jnp.sum(jnp.square(jnp.where(load.mask, 0, load.P))))
         floor = 100 * jnp.finfo(load.F.dtype).eps * size / (min(grid.spacing) * grid.count**0.5)
         return scale, floor

@@ -12,9 +12,9 @@ from jaxtyping import Array, Int
 from .._model import Mixed
 from .._results import RESULTS
 from .._scale import AbstractScale, Solution, hold
-from ..solids import AbstractLaw, acoustic_eigenvalue
+from ..solids import AbstractLaw, acoustic_eigenvalue, whole
 from ..solve import NewtonKrylov
-from ..space import AbstractBoundary, AbstractRule, Full, Periodic, Voxels
+from ..space import AbstractBoundary, AbstractRule, Full, Periodic, Voxels, merge_voxels
 from ._cell_solve import Guess, as_mixed, virgin
 from ._cell_tangent import consistent_tangent
 from ._kernel import Kernel
@@ -149,10 +149,10 @@ class PeriodicCell(AbstractScale):
         """The fields of the answer, voxel averages: `F` and `P` of shape (*load, *grid), `u` the fluctuation on all corners."""
         solution, z, given = solve(self, load, state, guess)
         kernel = self.kernel
-        F = kernel.deformation(z[0], kernel.mean(z, given.load))
-        P = kernel.respond(F, given)[0]
-        flat = lambda x: jnp.where(solution.ok, jnp.mean(x, -2), jnp.nan).reshape(*given.load.F.shape, *self.grid)
-        return {"F": flat(F), "P": flat(P), "u": kernel.boundary.expand(z[0])}
+        local = kernel.evaluate(z[0], kernel.mean(z, given.load), given, lambda x: (x.F[0], x.P[0]))[2]
+        mean = jax.tree.map(lambda x: jnp.where(solution.ok, jnp.mean(x, -2), jnp.nan), merge_voxels(local))
+        F, P = (whole(x).reshape(*given.load.F.shape, *self.grid) for x in mean)
+        return {"F": F, "P": P, "u": kernel.boundary.expand(z[0])}
 
 
 def _checked(image, laws: int) -> Int[Array, "..."]:

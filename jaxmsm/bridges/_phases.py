@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from .._typing import Tree
-from ..solids import AbstractLaw
+from ..solids import AbstractLaw, parts, whole
 
 
 def is_number(x) -> bool:
@@ -97,6 +97,14 @@ class Medium(eqx.Module):
         return cls((Group(eqx.combine(jax.tree.map(flatten, numbers), rest), (0,)),), None, 1)
 
     @property
+    def fields(self) -> tuple["Medium", "Medium"]:
+        """What is known voxel by voxel, and the rest."""
+        if self.image is None:
+            return eqx.partition(self, is_number)
+        everywhere = jax.tree.map(lambda _: False, self)
+        return eqx.partition(self, eqx.tree_at(lambda m: m.image, everywhere, True))
+
+    @property
     def palette(self) -> "Medium":
         """One voxel a phase, weighted by `fractions`; the medium itself where it has no phases."""
         return self if self.image is None else Medium(self.groups, jnp.arange(self.phases), self.phases)
@@ -163,18 +171,17 @@ class Medium(eqx.Module):
         dummy = jnp.zeros((points, self.count), dtype)
         return tuple(cast(self._over(g, lambda law, _: jax.tree.map(jnp.asarray, law.init()), dummy), dtype) for g in self.groups)
 
-    def __call__(self, F: Float[Array, "..."], past: Tree) -> tuple[Float[Array, "..."], Tree, Array]:
-        """Stress, next history, and whether every law admits the load; `F` is (d, d, Q, M) or (d, Q, M)."""
+    def __call__(self, f: Any, past: Tree) -> tuple[Any, Tree, Array]:
+        """Stress, next history, and whether every law admits the load; load and stress by components (Q, M), nested tuples."""
         stress: Any = None
         following, admissible = [], jnp.asarray(True)
 
         for g, history in zip(self.groups, past, strict=True):
             own = self._own(g)
-            seen = F if own is None else jnp.where(own, F, rest(F.shape, F.dtype))
-            P, new, fine = self._over(g, lambda law, f, p: law.answer(f, p), seen, history)
+            P, new, fine = self._over(g, lambda law, f, p: law.by_components(f, p), _seen(f, own), history)
             admissible &= jnp.all(fine)
-            stress = P if stress is None or own is None else jnp.where(own, P, stress)
-            following.append(new if own is None else jax.tree.map(lambda a, b, own=own: jnp.where(own, a, b), new, history))
+            stress = P if stress is None or own is None else _where(own, P, stress)
+            following.append(new if own is None else _where(own, new, history))
         return stress, tuple(following), admissible
 
     def tangent(self, F: Float[Array, "..."], past: Tree) -> Float[Array, "..."]:
@@ -182,12 +189,11 @@ class Medium(eqx.Module):
         out: Any = None
 
         def slope(law, f, p):
-            return jax.jacfwd(lambda x: law(x, p)[0])(f)
+            return jax.jacfwd(lambda x: law(x, p)[0])(whole(f))
 
         for g, history in zip(self.groups, past, strict=True):
             own = self._own(g)
-            seen = F if own is None else jnp.where(own, F, rest(F.shape, F.dtype))
-            A = self._over(g, slope, seen, history)
+            A = self._over(g, slope, _seen(parts(F, F.ndim - 2), own), history)
             out = A if out is None or own is None else jnp.where(own, A, out)
         return out
 
@@ -195,6 +201,19 @@ class Medium(eqx.Module):
         """dP/dF of the undeformed virgin medium, (d, d, d, d, M) or (d, d, M)."""
         F = rest((*load_shape, 1, self.count), dtype)
         return self.tangent(F, self.init(1, dtype))[..., 0, :]
+
+
+def _where(own: Array, a: Tree, b: Tree) -> Tree:
+    return jax.tree.map(lambda x, y: jnp.where(own, x, y), a, b)
+
+
+def _seen(f: Any, own: Array | None) -> Any:
+    """The load on the voxels that are a law's own; no load elsewhere."""
+    if own is None:
+        return f
+    if not isinstance(f[0], tuple):
+        return tuple(jnp.where(own, x, 0) for x in f)
+    return tuple(tuple(jnp.where(own, x, float(i == j)) for j, x in enumerate(row)) for i, row in enumerate(f))
 
 
 def rest(shape: tuple[int, ...], dtype) -> Float[Array, "..."]:

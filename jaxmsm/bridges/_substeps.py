@@ -77,8 +77,7 @@ def course(cell: Cell, kernel: Kernel, given: Conditions, origin: tuple[Array, A
         )
         z, report = search(cell, kernel, reference(cell, kernel, here), here, at)
         ok = report.result == RESULTS.successful
-        F = kernel.deformation(z[0], kernel.mean(z, here.load))
-        following = kernel.respond(F, here)[1]
+        following = kernel.advance(z, here)
         write = lambda slot, x: jnp.where(ok, slot.at[c.accepted].set(x), slot)
         report = Report(report.result, c.report.newton + report.newton, c.report.linear + report.linear, report.residual)
         return _Course(
@@ -114,8 +113,7 @@ def replay(cell: Cell, kernel: Kernel, given: Conditions, origin: tuple[Array, A
 
         def advance(here):
             root = implicit(kernel.residual, adjoint(cell, kernel), z, here, symmetric=cell.symmetric)
-            F = kernel.deformation(root[0], kernel.mean(root, here.load))
-            return kernel.respond(F, here)[1]
+            return kernel.advance(root, here)
 
         return lax.cond(ok & (index < end.accepted - 1), advance, lambda here: here.past, here), None
 
@@ -139,8 +137,7 @@ def solve(cell: Cell, load: Tree, state: Tree, guess: Guess | None) -> tuple[Sol
     given = Conditions(medium, load, replay(cell, kernel, given, origin, end))
     ref = reference(cell, kernel, hold(given))
     solution, z, safe = answer(cell, kernel, ref, given, end.z, end.report)
-    mean = kernel.mean(z, safe.load)
-    reached = (mean, kernel.grid.mean(kernel.respond(kernel.deformation(z[0], mean), safe)[0]))
+    reached = (kernel.mean(z, safe.load), solution.value)
     ok = solution.ok
     following = (choose(ok, solution.state, past), *choose(ok, reached, origin))
     stats = solution.stats | {"substeps": end.accepted, "times": end.times}

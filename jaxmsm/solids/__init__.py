@@ -26,8 +26,8 @@ from ._hardening import (
     Prager as Prager,
     Voce as Voce,
 )
-from ._kinematics import strain as strain
-from ._law import AbstractLaw as AbstractLaw
+from ._kinematics import parts as parts, strain as strain, whole as whole
+from ._law import AbstractLaw as AbstractLaw, ComponentLaw as ComponentLaw
 from ._network import Polyconvex as Polyconvex
 from ._own import Law as Law
 from ._plastic import J2 as J2, Plastic as Plastic

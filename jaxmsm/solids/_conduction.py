@@ -8,11 +8,11 @@ from typing import ClassVar
 import equinox as eqx
 from jaxtyping import Array, Float
 
-from ._kinematics import Number, array, matvec, number
-from ._law import AbstractLaw
+from ._kinematics import Number, array, finite, number, parts, total
+from ._law import ComponentLaw
 
 
-class Conductivity(AbstractLaw):
+class Conductivity(ComponentLaw):
     """Isotropic conduction, k times the gradient. Zero (an insulator) is allowed."""
 
     linear: ClassVar[bool] = True
@@ -21,11 +21,11 @@ class Conductivity(AbstractLaw):
 
     k: Number = eqx.field(converter=number)
 
-    def __call__(self, F, past):
-        return self.k * F, past
+    def by_components(self, f, past):
+        return tuple(self.k * x for x in f), past, finite(f)
 
 
-class AnisotropicConductivity(AbstractLaw):
+class AnisotropicConductivity(ComponentLaw):
     """Conduction with a tensor, K times the gradient.
 
     Attributes:
@@ -38,5 +38,5 @@ class AnisotropicConductivity(AbstractLaw):
 
     K: Float[Array, "..."] = eqx.field(converter=array)
 
-    def __call__(self, F, past):
-        return matvec(self.K, F), past
+    def by_components(self, f, past):
+        return tuple(total(x * y for x, y in zip(row, f, strict=True)) for row in parts(self.K)), past, finite(f)

@@ -7,11 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ._kinematics import Number, array, eye, number, strain, trace
-from ._law import AbstractLaw
+from ._kinematics import Number, array, finite, number, parts, strains, symmetric, total
+from ._law import ComponentLaw
 
 
-class Elastic(AbstractLaw):
+class Elastic(ComponentLaw):
     """Isotropic linear elasticity, sigma = lam tr(e) I + 2 mu e with e = sym(F - I).
 
     Valid: small strain. Zero moduli (a pore) are allowed.
@@ -37,12 +37,13 @@ class Elastic(AbstractLaw):
         """From the bulk and the shear modulus of the solid."""
         return cls(K - 2 * G / 3, G)
 
-    def __call__(self, F, past):
-        e = strain(F)
-        return self.lam * trace(e) * eye(F.shape[0], F.dtype) + 2 * self.mu * e, past
+    def by_components(self, f, past):
+        e = strains(f)
+        pressure, twice = self.lam * total(e[i][i] for i in range(len(e))), 2 * self.mu
+        return symmetric(e, lambda i, j, x: twice * x + pressure if i == j else twice * x), past, finite(f)
 
 
-class Cubic(AbstractLaw):
+class Cubic(ComponentLaw):
     """Linear elasticity of a cubic crystal, its axes along the coordinates (`Rotated` turns it).
 
     sigma_ii = C11 e_ii + C12 (e_jj + e_kk), sigma_ij = 2 C44 e_ij.
@@ -55,13 +56,13 @@ class Cubic(AbstractLaw):
     C12: Number = eqx.field(converter=number)
     C44: Number = eqx.field(converter=number)
 
-    def __call__(self, F, past):
-        e = strain(F)
-        one = eye(F.shape[0], F.dtype)
-        return 2 * self.C44 * e + one * ((self.C11 - self.C12 - 2 * self.C44) * e + self.C12 * trace(e)), past
+    def by_components(self, f, past):
+        e = strains(f)
+        shared, axial, twice = self.C12 * total(e[i][i] for i in range(len(e))), self.C11 - self.C12, 2 * self.C44
+        return symmetric(e, lambda i, j, x: axial * x + shared if i == j else twice * x), past, finite(f)
 
 
-class Orthotropic(AbstractLaw):
+class Orthotropic(ComponentLaw):
     """Linear elasticity with three planes of symmetry, normal to the coordinate axes, stored as its nine stiffnesses.
 
     sigma_ii = sum_j C_ij e_jj, sigma_23 = 2 C44 e_23, sigma_13 = 2 C55 e_13, sigma_12 = 2 C66 e_12.
@@ -117,21 +118,18 @@ class Orthotropic(AbstractLaw):
             C66=G12,
         )
 
-    def __call__(self, F, past):
-        e = strain(F)
+    def by_components(self, f, past):
+        e = strains(f)
         normal = ((self.C11, self.C12, self.C13), (self.C12, self.C22, self.C23), (self.C13, self.C23, self.C33))
-        shear = ((0.0, self.C66, self.C55), (self.C66, 0.0, self.C44), (self.C55, self.C44, 0.0))
-        axes = range(F.shape[0])
+        shear = {(0, 1): self.C66, (0, 2): self.C55, (1, 2): self.C44}
 
-        def component(i, j):
-            if i != j:
-                return 2 * shear[i][j] * e[i, j]
-            return sum((normal[i][k] * e[k, k] for k in axes if k), normal[i][0] * e[0, 0])
+        def component(i, j, x):
+            return 2 * shear[i, j] * x if i != j else total(normal[i][k] * e[k][k] for k in range(len(e)))
 
-        return jnp.stack([jnp.stack([component(i, j) for j in axes]) for i in axes]), past
+        return symmetric(e, component), past, finite(f)
 
 
-class Anisotropic(AbstractLaw):
+class Anisotropic(ComponentLaw):
     """Linear elasticity of any symmetry: sigma = C e in Voigt's notation.
 
     The order is 11, 22, 33, 23, 13, 12 (in the plane 11, 22, 12), with engineering shear strains 2 e_ij, so that C holds the
@@ -150,16 +148,15 @@ class Anisotropic(AbstractLaw):
         if self.C.shape[-2:] not in ((6, 6), (3, 3)):
             raise ValueError(f"Argument `C` must have shape (6, 6) or (3, 3), but its shape is {self.C.shape}.")
 
-    def __call__(self, F, past):
-        d, C = F.shape[0], self.C
+    def by_components(self, f, past):
+        d, C = len(f), self.C
         if d == 3 and C.shape[0] == 3:
             raise ValueError("Argument `C` must have shape (6, 6) under a load of shape (3, 3), but it has shape (3, 3).")
         if d == 2 and C.shape[0] == 6:
             plane = np.array([0, 1, 5])
             C = C[plane][:, plane]
-        e = strain(F)
+        e = strains(f)
         pairs = ((0, 0), (1, 1), (0, 1)) if d == 2 else ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
-        voigt = jnp.stack([e[i, j] if i == j else 2 * e[i, j] for i, j in pairs])
-        s = jnp.sum(C * voigt[None, :], 1)
-        place = {pair: k for k, pair in enumerate(pairs)}
-        return jnp.stack([jnp.stack([s[place[min(i, j), max(i, j)]] for j in range(d)]) for i in range(d)]), past
+        voigt = [e[i][j] if i == j else 2 * e[i][j] for i, j in pairs]
+        s = [total(x * y for x, y in zip(row, voigt, strict=True)) for row in parts(C)]
+        return symmetric(e, lambda i, j, _: s[pairs.index((i, j))]), past, finite(f)

@@ -2,17 +2,18 @@
 
 import equinox as eqx
 import jax.numpy as jnp
+from jaxtyping import Array, Bool
 
-from ._kinematics import Number, det, inverse_log, number, parts, product, total, whole
-from ._law import AbstractLaw
+from ._kinematics import Number, Parts, determinant, finite, inverse_log, number, product, total
+from ._law import ComponentLaw
 
 
-def upright(F):
+def upright(f: Parts) -> Bool[Array, ""]:
     """True where F is finite and keeps the orientation: det F > 0."""
-    return jnp.all(jnp.isfinite(F)) & (det(F) > 0)
+    return finite(f) & (determinant(f) > 0)
 
 
-class SaintVenantKirchhoff(AbstractLaw):
+class SaintVenantKirchhoff(ComponentLaw):
     """Linear in the Green strain E = (F^T F - I) / 2: P = F S with S = lam tr(E) I + 2 mu E.
 
     Valid: large rotations, moderate strain. Under strong compression it softens to no stiffness at all (its energy is not
@@ -31,21 +32,16 @@ class SaintVenantKirchhoff(AbstractLaw):
         """From Young's modulus and Poisson's ratio at small strain."""
         return cls(lam=E * nu / ((1 + nu) * (1 - 2 * nu)), mu=E / (2 * (1 + nu)))
 
-    def __call__(self, F, past):
-        f = parts(F)
+    def by_components(self, f, past):
         d = range(len(f))
         # Twice the Green strain, its equal components computed once.
         twice = {(i, j): total(row[i] * row[j] for row in f) - (i == j) for i in d for j in d if i <= j}
         pressure = 0.5 * self.lam * total(twice[i, i] for i in d)
         half = {(i, j): self.mu * x + pressure if i == j else self.mu * x for (i, j), x in twice.items()}
-        return whole(product(f, tuple(tuple(half[min(i, j), max(i, j)] for j in d) for i in d))), past
-
-    def admissible(self, F, past):
-        del past
-        return upright(F)
+        return product(f, tuple(tuple(half[min(i, j), max(i, j)] for j in d) for i in d)), past, upright(f)
 
 
-class NeoHookean(AbstractLaw):
+class NeoHookean(ComponentLaw):
     """Compressible neo-Hooke: W = mu/2 (F : F - 3) - mu ln J + lam/2 (ln J)^2, P = mu (F - F^-T) + lam ln J F^-T.
 
     Valid: det F > 0. The energy is polyconvex up to J = e. Zero moduli (a pore) are allowed.
@@ -64,11 +60,10 @@ class NeoHookean(AbstractLaw):
         """From Young's modulus and Poisson's ratio at small strain."""
         return cls(mu=E / (2 * (1 + nu)), lam=E * nu / ((1 + nu) * (1 - 2 * nu)))
 
-    def __call__(self, F, past):
-        g, log_J = inverse_log(parts(F))
-        pressure = self.lam * log_J - self.mu
-        return self.mu * F + whole(tuple(tuple(pressure * x for x in row) for row in g)), past
-
-    def admissible(self, F, past):
-        del past
-        return upright(F)
+    def by_components(self, f, past):
+        g, log_J = inverse_log(f)
+        # Of one type from the start, so that a linearization stores it once.
+        mu = jnp.asarray(self.mu, jnp.result_type(self.mu, log_J))
+        pressure = self.lam * log_J - mu
+        P = tuple(tuple(mu * x + pressure * y for x, y in zip(*rows, strict=True)) for rows in zip(f, g, strict=True))
+        return P, past, upright(f)

@@ -4,16 +4,16 @@ Laws are evaluated under nested `vmap` with the voxels as the last axis, where a
 become a batch of tiny GEMMs, some 30 times slower on a CPU than the products and sums written out here.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import reduce
-from operator import add
+from operator import add, and_
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 type Number = float | Float[Array, "..."]
 """A parameter of a law: a scalar, or a field of scalars where a cell takes one law with fields as leaves."""
@@ -47,20 +47,26 @@ type Parts = tuple[tuple[Array, ...], ...]
 """A tensor as its components, each a scalar at the point (a whole field under `vmap`)."""
 
 
-def parts(A: Float[Array, "i j"]) -> Parts:
-    """The components of a tensor.
+def parts(A: Float[Array, "..."], rank: int | None = None) -> Any:
+    """The components of a tensor of some rank (default: as many as it has axes), as nested tuples.
 
     A linearization stores each component once, however often it is used; an array that is reshaped for every product is stored
     for every product.
     """
-    # `A[i, j]` is a dynamic slice, which `vmap` turns batch-first; a static one leaves the voxels in the last axis.
-    rows = [lax.index_in_dim(A, i, 0, False) for i in range(A.shape[0])]
-    return tuple(tuple(lax.index_in_dim(row, j, 0, False) for j in range(A.shape[1])) for row in rows)
+    # `A[i]` is a dynamic slice, which `vmap` turns batch-first; a static one leaves the voxels in the last axis.
+    rank = A.ndim if rank is None else rank
+    rows = (lax.index_in_dim(A, i, 0, False) for i in range(A.shape[0]))
+    return tuple(parts(row, rank - 1) if rank > 1 else row for row in rows)
 
 
-def whole(a: Parts) -> Float[Array, "i j"]:
+def whole(a: Any) -> Array:
     """The tensor of some components."""
-    return jnp.stack([jnp.stack(row) for row in a])
+    return jnp.stack([whole(x) if isinstance(x, tuple) else x for x in a])
+
+
+def finite(a: Any) -> Bool[Array, ""]:
+    """True where every component is finite."""
+    return reduce(and_, (jnp.isfinite(x) for x in jax.tree.leaves(a)))
 
 
 def total(terms: Iterable[Array]) -> Array:
@@ -118,6 +124,20 @@ def strain(F: Float[Array, "d d"]) -> Float[Array, "d d"]:
     return sym(F) - eye(F.shape[0], F.dtype)
 
 
+def strains(f: Parts) -> Parts:
+    """sym(F - I); equal components are one object."""
+    d = range(len(f))
+    upper = {(i, j): f[i][i] - 1 if i == j else 0.5 * (f[i][j] + f[j][i]) for i in d for j in d if i <= j}
+    return tuple(tuple(upper[min(i, j), max(i, j)] for j in d) for i in d)
+
+
+def symmetric(a: Parts, component: Callable[[int, int, Array], Array]) -> Parts:
+    """The symmetric tensor of `component(i, j, a_ij)`, asked for i <= j."""
+    d = range(len(a))
+    upper = {(i, j): component(i, j, a[i][j]) for i in d for j in d if i <= j}
+    return tuple(tuple(upper[min(i, j), max(i, j)] for j in d) for i in d)
+
+
 def _cofactor(f: Parts) -> Parts:
     if len(f) == 2:
         return (f[1][1], -f[1][0]), (-f[0][1], f[0][0])
@@ -136,7 +156,11 @@ def cofactor(F: Float[Array, "d d"]) -> Float[Array, "d d"]:
 
 def det(F: Float[Array, "d d"]) -> Float[Array, ""]:
     """det F."""
-    f = parts(F)
+    return determinant(parts(F))
+
+
+def determinant(f: Parts) -> Array:
+    """det F from the components."""
     return total(x * y for x, y in zip(f[0], _cofactor(f)[0], strict=True))
 
 

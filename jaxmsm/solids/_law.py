@@ -1,12 +1,14 @@
 """What every law of a continuum at one material point promises."""
 
 import abc
+from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from .._typing import Tree
+from ._kinematics import parts, whole
 
 
 class AbstractLaw(eqx.Module):
@@ -57,3 +59,29 @@ class AbstractLaw(eqx.Module):
     def answer(self, F: Float[Array, "..."], past: Tree) -> tuple[Float[Array, "..."], Tree, Bool[Array, ""]]:
         """Stress, next history and admissibility at once, for laws that find all three by one iteration."""
         return *self(F, past), self.admissible(F, past)
+
+    def by_components(self, f: Any, past: Tree) -> tuple[Any, Tree, Bool[Array, ""]]:
+        """`answer` with load and stress as nested tuples of their components, each a scalar at the point.
+
+        What a cell calls: over a grid a component is a field, which a compiler can pass on without stacking it with the others.
+        """
+        P, following, fine = self.answer(whole(f), past)
+        return parts(P), following, fine
+
+
+class ComponentLaw(AbstractLaw):
+    """A law written for components, `by_components`, from which the calls with whole tensors follow."""
+
+    @abc.abstractmethod
+    def by_components(self, f: Any, past: Tree) -> tuple[Any, Tree, Bool[Array, ""]]:
+        """Components of the stress, next history and admissibility from the components of the load."""
+
+    def __call__(self, F, past):
+        return self.answer(F, past)[:2]
+
+    def admissible(self, F, past):
+        return self.answer(F, past)[2]
+
+    def answer(self, F, past):
+        P, following, fine = self.by_components(parts(F), past)
+        return whole(P), following, fine

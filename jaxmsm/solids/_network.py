@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ._finite import upright
-from ._kinematics import Number, cofactor, cut, ddot, det, number, pad
+from ._kinematics import Number, cofactor, cut, ddot, det, number, pad, parts
 from ._law import AbstractLaw
 
 
@@ -90,4 +90,4 @@ class Polyconvex(AbstractLaw):
 
     def admissible(self, F, past):
         del past
-        return upright(F)
+        return upright(parts(F))

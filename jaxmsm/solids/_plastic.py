@@ -11,8 +11,8 @@ from jaxtyping import Array, Bool, Float
 from .._scale import hold
 from ..solve import implicit_scalar
 from ._hardening import AbstractHardening, ArmstrongFrederick, Prager
-from ._kinematics import Number, number, parts, whole
-from ._law import AbstractLaw
+from ._kinematics import Number, Parts, finite, number
+from ._law import ComponentLaw
 
 _MAX_STEPS = 40
 
@@ -34,7 +34,7 @@ class Plastic(eqx.Module):
     back: Float[Array, "6"] | None
 
 
-class J2(AbstractLaw):
+class J2(ComponentLaw):
     """Von Mises plasticity at small strain with isotropic and kinematic hardening.
 
     sigma = lam tr(e) I + 2 mu (e - ep). It flows where sqrt(3/2) |dev sigma - back| reaches the yield stress of the
@@ -80,14 +80,8 @@ class J2(AbstractLaw):
         zero = jnp.zeros(6)
         return Plastic(zero, jnp.zeros(()), None if self.kinematic is None else zero)
 
-    def __call__(self, F, past):
-        return self.answer(F, past)[:2]
-
-    def admissible(self, F, past):
-        return self.answer(F, past)[2]
-
-    def answer(self, F, past):
-        trial, volumetric = self._trial(F, past)
+    def by_components(self, f, past):
+        trial, volumetric = self._trial(f, past)
         back = None if past.back is None else _split(past.back)
         _, step, converged = self._step(_Given(self, (trial, back), past.alpha))
         # The relative stress at the end of the step has the direction of the one that forgets first and then returns.
@@ -101,11 +95,11 @@ class J2(AbstractLaw):
         if past.back is not None:
             back = self._kept(step) * (past.back + 2 / 3 * self.kinematic.C * flow)
         following = Plastic(past.strain + flow, past.alpha + step, back)
-        return _tensor(s, F.shape[0]), following, jnp.all(jnp.isfinite(F)) & converged
+        return _tensor(s, len(f)), following, finite(f) & converged
 
-    def _trial(self, F: Float[Array, "d d"], past: Plastic) -> tuple[Six, Float[Array, ""]]:
+    def _trial(self, f: Parts, past: Plastic) -> tuple[Six, Float[Array, ""]]:
         """The deviatoric stress if nothing flowed, and the change of volume."""
-        e = _components(F)
+        e = _components(f)
         volumetric = e[0] + e[1] + e[2]
         deviator = (x - volumetric / 3 if k < 3 else x for k, x in enumerate(e))
         return tuple(2 * self.mu * (x - y) for x, y in zip(deviator, _split(past.strain), strict=True)), volumetric
@@ -205,9 +199,8 @@ def _split(s: Float[Array, "6"]) -> Six:
     return tuple(lax.index_in_dim(s, k, 0, False) for k in range(6))
 
 
-def _components(F: Float[Array, "d d"]) -> Six:
+def _components(f: Parts) -> Six:
     """The small strain."""
-    f = parts(F)
     shear = {(i, j): 0.5 * (f[i][j] + f[j][i]) for i in range(len(f)) for j in range(i)}
     normal = [f[i][i] - 1 for i in range(len(f))]
     zero = jnp.zeros_like(f[0][0])
@@ -216,6 +209,6 @@ def _components(F: Float[Array, "d d"]) -> Six:
     return (*normal, shear[2, 1], shear[2, 0], shear[1, 0])
 
 
-def _tensor(s: Six, d: int) -> Float[Array, "{d} {d}"]:
+def _tensor(s: Six, d: int) -> Parts:
     place = ((0, 5, 4), (5, 1, 3), (4, 3, 2))
-    return whole(tuple(tuple(s[place[i][j]] for j in range(d)) for i in range(d)))
+    return tuple(tuple(s[place[i][j]] for j in range(d)) for i in range(d))

@@ -16,6 +16,15 @@ from ._modes import (
     gradient_of as gradient_of,
     modes as modes,
 )
+from ._slabs import (
+    joined as joined,
+    merge_forces as merge_forces,
+    merge_voxels as merge_voxels,
+    slab as slab,
+    slabs as slabs,
+    split_corners as split_corners,
+    split_voxels as split_voxels,
+)
 from ._voxels import (
     AbstractRule as AbstractRule,
     Full as Full,

@@ -33,9 +33,7 @@ class AbstractBoundary(eqx.Module):
 
     def join(self, low: Float[Array, "..."], high: Float[Array, "..."], axis: int) -> Float[Array, "..."]:
         """Along one axis, what voxels give to their low and high ends, added up at the ends; `close` follows the last axis."""
-        before, after = [(0, 0)] * low.ndim, [(0, 0)] * low.ndim
-        before[axis], after[axis] = (0, 1), (1, 0)
-        return jnp.pad(low, before) + jnp.pad(high, after)
+        return widened(low, high, axis)
 
     def close(self, f: Float[Array, "..."]) -> Float[Array, "..."]:
         """From what was joined along every axis to the free nodes."""
@@ -128,6 +126,13 @@ class UniformTraction(AbstractBoundary):
 
     def green(self, grid, C0):
         return diagonalized(grid, C0, _cosines)
+
+
+def widened(low: Float[Array, "..."], high: Float[Array, "..."], axis: int) -> Float[Array, "..."]:
+    """What n voxels give to their low and high ends, added up on the n + 1 ends."""
+    n = low.shape[axis]
+    cut = lambda x, start, stop: lax.slice_in_dim(x, start, stop, axis=axis)
+    return jnp.concatenate([cut(low, 0, 1), cut(low, 1, n) + cut(high, 0, n - 1), cut(high, n - 1, n)], axis)
 
 
 def _ramps(shape, dtype):

@@ -38,7 +38,8 @@ def differences(nodal: Float[Array, "..."]) -> dict[Axes, Array]:
             high = lax.slice_in_dim(x, 1, x.shape[axis], axis=axis)
             split[T] = 0.5 * (low + high)
             split[(axis - 1, *T)] = high - low
-        fields = split
+        # Not more than two axes at once: the CPU backend takes the first difference again in every later one.
+        fields = lax.optimization_barrier(split) if axis == 2 else split
     del fields[()]
     # The barrier keeps the CPU backend from taking differences again in every product of the law.
     return lax.optimization_barrier({T: x.reshape(len(x), -1) for T, x in fields.items()})
@@ -52,24 +53,30 @@ def accumulate(fields: dict[Axes, Array], shape: tuple[int, ...], join: Callable
         for rest in {tuple(a for a in T if a != axis - 1) for T in fields}:
             s, g = fields.get(rest, 0.0), fields.get((axis - 1, *rest), 0.0)
             joined[rest] = join(0.5 * s - g, 0.5 * s + g, axis)
-        fields = joined
+        fields = lax.optimization_barrier(joined)
     return fields[()]
 
 
-def gradient_of(S: Axes, fields: dict[Axes, Array], spacing: tuple[float, ...]) -> Float[Array, "..."]:
-    """Mode S of the gradient, (c, d, M)."""
+def gradient_of(S: Axes, fields: dict[Axes, Array], spacing: tuple[float, ...]) -> tuple[tuple[Array, ...], ...]:
+    """Mode S of the gradient by components, (1, M) each."""
     one = next(iter(fields.values()))
+    none = jnp.zeros_like(one[:1])
     factor = _SIGN ** len(S)
-    columns = [jnp.zeros_like(one) if j in S else (factor / h) * fields[tuple(sorted((*S, j)))] for j, h in enumerate(spacing)]
-    return jnp.stack(columns, 1)
+
+    def entry(k, j, h):
+        return none if j in S else (factor / h) * lax.slice_in_dim(fields[tuple(sorted((*S, j)))], k, k + 1)
+
+    return tuple(tuple(entry(k, j, h) for j, h in enumerate(spacing)) for k in range(len(one)))
 
 
-def add_stress(S: Axes, P: Float[Array, "c d M"], fields: dict[Axes, Array], spacing: tuple[float, ...]) -> dict[Axes, Array]:
+def add_stress(
+    S: Axes, P: tuple[tuple[Array, ...], ...], fields: dict[Axes, Array], spacing: tuple[float, ...]
+) -> dict[Axes, Array]:
     """The transpose of `gradient_of`, added to `fields`."""
     fields = dict(fields)
     for j, h in enumerate(spacing):
         if j not in S:
             T = tuple(sorted((*S, j)))
-            part = (_SIGN ** len(S) / h) * P[:, j]
+            part = (_SIGN ** len(S) / h) * jnp.concatenate([row[j] for row in P])
             fields[T] = fields[T] + part if T in fields else part
     return fields
