@@ -47,9 +47,9 @@ class Options(Common):
     counts: tuple[int, ...] = (200, 12, 1)
     """Subvolumes of each size."""
     particle: tuple[float, float] = (140.0, 0.3)
-    """Young's modulus (GPa) and Poisson's ratio of the particles (default: NMC, de Vasconcelos et al. 2016)."""
+    """Young's modulus (GPa) and Poisson's ratio of the particles (default: typical of NMC by nanoindentation)."""
     binder: tuple[float, float] = (2.0, 0.3)
-    """Young's modulus (GPa) and Poisson's ratio of carbon and binder (default: of the order of dry PVDF with carbon black)."""
+    """Young's modulus (GPa) and Poisson's ratio of carbon and binder (default: of the order of dry PVDF)."""
     binder_conductivity: float = 0.0
     """Ionic conductivity of the binder over that of the electrolyte, without unit; 0 blocks the ions."""
     boundary: Literal["periodic", "mirror", "displacement", "traction"] = "periodic"
@@ -62,12 +62,12 @@ class Options(Common):
 
 
 SOURCES = {
-    "particle": "de Vasconcelos et al., Extreme Mech. Lett. 9 (2016) 495: grid indentation of NMC532, some 140 GPa; nu assumed",
-    "binder": "order of dry PVDF with carbon black, e.g. Grillet et al., J. Electrochem. Soc. 163 (2016) A1859; nu assumed",
+    "particle": "assumed: 140 GPa, 0.3, typical of NMC by nanoindentation",
+    "binder": "assumed: 2 GPa, 0.3, of the order of dry PVDF",
     "image": "see the reference beside the image, e.g. Usseglio-Viretta et al., SoftwareX 17 (2022) 100915",
     "tortuosity": "porosity times conductivity of the electrolyte over effective conductivity, by axis",
 }
-"""Where the numbers come from."""
+"""Where the numbers come from; those of the materials are of the right order and measured on nothing here."""
 
 
 def run(options: Options, out: Path, console: Console) -> Report:

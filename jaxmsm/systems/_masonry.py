@@ -37,11 +37,11 @@ class Options(Common):
     """
 
     brick: tuple[float, float] = (11000.0, 0.2)
-    """Young's modulus (MPa) and Poisson's ratio of the bricks (default: Anthoine 1995)."""
+    """Young's modulus (MPa) and Poisson's ratio of the bricks (default: typical of fired clay brick)."""
     mortar: tuple[float, float] = (2200.0, 0.25)
-    """Young's modulus (MPa) and Poisson's ratio of the mortar (default: Anthoine 1995)."""
+    """Young's modulus (MPa) and Poisson's ratio of the mortar (default: typical of a lime-cement mortar)."""
     cohesion: float = 0.35
-    """Shear stress (MPa) at which the mortar yields (default: cohesion of a joint, Lourenco and Rots 1997)."""
+    """Shear stress (MPa) at which the mortar yields (default: typical of the cohesion of a mortar joint)."""
     hardening: float = 22.0
     """Slope (MPa) of the mortar's yield stress against its plastic strain (default: a hundredth of its modulus)."""
     plane_stress: bool = False
@@ -95,11 +95,11 @@ def run(options: Options, out: Path, console: Console) -> Report:
 
 
 SOURCES = {
-    "elasticity": "Anthoine, Int. J. Solids Struct. 32 (1995) 137: 11000 MPa, 0.2 (brick); 2200 MPa, 0.25 (mortar)",
-    "yield": "Lourenco and Rots, J. Eng. Mech. 123 (1997) 660: cohesion 0.35 MPa of a joint, here the yield of J2 in shear",
+    "elasticity": "assumed: 11000 MPa, 0.2, typical of fired clay brick; 2200 MPa, 0.25, typical of a lime-cement mortar",
+    "yield": "assumed: 0.35 MPa, typical of the cohesion of a joint, here the yield of J2 in shear (no friction, no softening)",
     "photograph": "scikit-image, data.brick()",
 }
-"""Where the numbers come from."""
+"""Where the numbers come from; those of the materials are of the right order and measured on nothing here."""
 
 
 def _check(options: Options) -> None:
