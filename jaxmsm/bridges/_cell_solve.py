@@ -190,11 +190,11 @@ class Inverse:
         eps = float(jnp.finfo(dtype).eps)
         self.floor = 100 * eps * norm(ref.C0) / (min(kernel.grid.spacing) * kernel.grid.count**0.5)
 
-    def __call__(self, rhs: Unknown, tolerance, floor=0.0) -> tuple[Unknown, Array, Array]:
+    def __call__(self, rhs: Unknown, tolerance, floor=0.0) -> tuple[Unknown, Unknown, Array, Array]:
         """x with |K x - rhs| <= tolerance |rhs| + floor, in a few passes; NaN where it is missed.
 
         Returns:
-            x, whether it is good, and the iterations taken.
+            x, what is left of the right-hand side, whether x is good, and the iterations taken.
         """
         size = norm(rhs)
         rhs = (self._kernel.boundary.balanced(self._kernel.grid, rhs[0]), rhs[1])
@@ -216,9 +216,9 @@ class Inverse:
 
         count = jnp.zeros_like(size, jnp.int32)
         start = (scaled(jnp.zeros_like(size), rhs), rhs, norm(rhs), count, count)
-        x, _, left, _, steps = lax.while_loop(going, step, start)
+        x, r, left, _, steps = lax.while_loop(going, step, start)
         good = left <= target
-        return jax.tree.map(lambda a: jnp.where(good, a, jnp.nan), x), good, steps
+        return jax.tree.map(lambda a: jnp.where(good, a, jnp.nan), x), r, good, steps
 
 
 def _finite(ok, tree: Tree) -> Tree:

@@ -18,12 +18,14 @@ def consistent_tangent(cell: Cell, z: Unknown, given: Conditions) -> tuple[Float
     """
     load, params = given.load.F, (z, given)
     system = _Columns(cell, directions(load.shape, cell.kernel.small).astype(load.dtype))
-    whole = system.residuals(system.none(hold(params)), hold(params))
-    columns, good, steps = system.solve(-whole, whole, hold(params), to_root=cell.symmetric)
+    whole, stress = system.forces(system.none(hold(params)), hold(params))
+    columns, left, good, steps = system.solve(-whole, whole, hold(params), to_root=cell.symmetric)
     converged = jnp.all(good)
     columns = hold(jnp.where(converged, columns, 0))
     if cell.symmetric:
-        matrix = stationary(system.energy, system.residuals, system.derived, system.refine, columns, params)
+        # The energy by what is known: K x_s = -whole_s - left_s, and by symmetry e_r : <A grad x_s> = whole_r . x_s.
+        matrix = _inner(system.basis, stress) + _inner(whole, columns) - _inner(columns, left)
+        matrix = stationary(system.energy, system.residuals, system.derived, system.refine, matrix, columns, params)
     else:
         matrix = system.stress(implicit(system.residuals, system.derived, columns, params), params)
     flat = system.basis.reshape(len(system.basis), -1)
@@ -77,8 +79,8 @@ class _Columns:
         def one(args):
             b, size = args
             # A homogeneous medium leaves round-off alone to solve for, which is no system to be solved.
-            x, good, steps = inverse((b, jnp.zeros_like(params[1].load.F)), 0.0, level * size + inverse.floor)
-            return x[0], good, steps
+            x, left, good, steps = inverse((b, jnp.zeros_like(params[1].load.F)), 0.0, level * size + inverse.floor)
+            return x[0], left[0], good, steps
 
         return each(one, (rhs, jnp.sqrt(jnp.sum(jnp.square(whole.reshape(len(whole), -1)), 1))))
 

@@ -55,9 +55,9 @@ def _implicit_jvp(residual, solve_linear, symmetric, primals, tangents):
 
 
 def stationary(
-    functional: Callable, residual: Callable, solve_linear: Callable, refine: Callable, root: Tree, params: Tree
+    functional: Callable, residual: Callable, solve_linear: Callable, refine: Callable, value: Tree, root: Tree, params: Tree
 ) -> Tree:
-    """`functional(root, params)` where its slope in `root` vanishes: its first derivative needs no adjoint solve.
+    """`value`, that of `functional(root, params)` where its slope in `root` vanishes: its first derivative needs no adjoint solve.
 
     The value's error is quadratic in the root's, the derivative's is not: `refine` brings the root to full accuracy, and runs
     only where there is a derivative to take.
@@ -66,23 +66,24 @@ def stationary(
         functional: `functional(root, params)`, stationary in `root` there. Closes over no tracer.
         residual, solve_linear: as in `implicit` (symmetric); used by second derivatives alone.
         refine: `refine(root, params) -> root`; no gradient flows through it. Closes over no tracer.
+        value: of the functional, which whoever found the root may know without evaluating it once more.
         root, params: as in `implicit`.
     """
-    return _stationary(functional, residual, solve_linear, refine, hold(root), params)
+    return _stationary(functional, residual, solve_linear, refine, hold(value), hold(root), params)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2, 3))
-def _stationary(functional, residual, solve_linear, refine, root, params):
-    del residual, solve_linear, refine
-    return functional(root, params)
+def _stationary(functional, residual, solve_linear, refine, value, root, params):
+    del functional, residual, solve_linear, refine, root, params
+    return value
 
 
 @_stationary.defjvp
 def _stationary_jvp(functional, residual, solve_linear, refine, primals, tangents):
-    root, params = primals
-    _, dparams = tangents
+    value, root, params = primals
+    *_, dparams = tangents
     # The value stays that of the root given, so that nothing is refined for a derivative that nobody takes.
-    value = _stationary(functional, residual, solve_linear, refine, root, params)
+    value = _stationary(functional, residual, solve_linear, refine, value, root, params)
     root = hold(refine(*hold((root, params))))
     root = _implicit(residual, solve_linear, True, root, params)
     return value, jax.jvp(lambda p: functional(root, p), (params,), (dparams,))[1]

@@ -28,8 +28,10 @@ def slab(grid: Voxels, count: int) -> Voxels:
 
 def split_corners(nodal: Float[Array, "..."], count: int) -> Float[Array, "..."]:
     """From all corners (c, n1 + 1, ...) to those of each slab, (count, c, n1 / count + 1, ...)."""
-    h = (nodal.shape[1] - 1) // count
-    return jnp.stack([nodal[:, i * h : i * h + h + 1] for i in range(count)])
+    c, n, *rest = nodal.shape
+    own = nodal[:, :-1].reshape(c, count, -1, *rest)
+    shared = nodal[:, (n - 1) // count :: (n - 1) // count]
+    return jnp.moveaxis(jnp.concatenate([own, shared[:, :, None]], 2), 1, 0)
 
 
 def split_voxels(tree: Tree, count: int) -> Tree:
