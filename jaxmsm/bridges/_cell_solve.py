@@ -229,11 +229,12 @@ def _finite(ok, tree: Tree) -> Tree:
 def _unloaded(mean: Array, ref: Reference, given: Conditions, tolerance: float) -> Array:
     """True where a phase has no stiffness and nothing is carried of what the phases would carry if they deformed alike.
 
-    The mean stress of a window without a load path is as large as the residual; its work is quadratic in that.
+    The mean stress of a window without a load path is as large as the residual; its work is quadratic in that, and as round-off
+    leaves it may be negative.
     """
     H = given.load.F - undeformed(given.load.F)
     alike = jnp.tensordot(ref.C0, H, H.ndim)
     size = jnp.sqrt(jnp.sum(jnp.square(ref.tangents), tuple(range(ref.tangents.ndim - 1))))
-    idle = jnp.abs(jnp.sum(mean * H)) <= 1e-6 * jnp.abs(jnp.sum(alike * H))
+    idle = jnp.sum(mean * H) <= 1e-6 * jnp.abs(jnp.sum(alike * H))
     idle &= norm(mean) <= max(1e-6, 10 * tolerance) * norm(alike)
     return jnp.any(size == 0) & jnp.all(given.load.mask) & (norm(H) > 0) & idle

@@ -48,12 +48,12 @@ class Window(AbstractScale):
 
     def __call__(self, load, state=None, *, guess=None):
         cell = self._at(load)
-        return _known(cell, jnp.asarray(load.load), cell(load.load, state, guess=guess))
+        return _known(cell, cell(load.load, state, guess=guess))
 
     def linearize(self, load, state=None, *, guess=None):
         cell = self._at(load)
         solution, slope = cell.linearize(load.load, state, guess=guess)
-        return _known(cell, jnp.asarray(load.load), solution), slope
+        return _known(cell, solution), slope
 
     def _at(self, load: WindowLoad) -> PeriodicCell:
         size = tuple(n // 2 if self.mirror else n for n in self.cell.grid)
@@ -63,14 +63,10 @@ class Window(AbstractScale):
         return eqx.tree_at(lambda c: c.image, self.cell, image)
 
 
-def _known(cell: PeriodicCell, load: Array, solution: Solution) -> Solution:
-    """The solution with the fractions, and without a path where its work is negative: what float32 leaves of nothing."""
-    dtype = solution.value.dtype
-    H = load - jnp.eye(len(load), dtype=dtype) if load.ndim == 2 else load
-    nothing = (solution.result == RESULTS.successful) & (jnp.sum(solution.value * H) < 0)
-    result = RESULTS.where(nothing, RESULTS.no_load_path, solution.result)
-    stats = solution.stats | {"fractions": cell.medium(dtype).fractions}
-    return Solution(solution.value, solution.state, solution.guess, result, stats)
+def _known(cell: PeriodicCell, solution: Solution) -> Solution:
+    """The solution with the volume fractions of its phases."""
+    fractions = cell.medium(solution.value.dtype).fractions
+    return Solution(solution.value, solution.state, solution.guess, solution.result, solution.stats | {"fractions": fractions})
 
 
 class WalkLoad(eqx.Module):
