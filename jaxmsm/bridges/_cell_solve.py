@@ -16,7 +16,7 @@ from ..solve import CG, GMRES, Problem, Report, axpy, equilibrium, implicit, nor
 from ..space import merge_voxels
 from ._consistency import energy_error, hill_mandel, softest, work_and_size
 from ._kernel import Conditions, Kernel, Unknown
-from ._phases import cast
+from ._phases import cast, undeformed
 from ._precondition import preconditioner
 
 type Cell = Any
@@ -56,7 +56,12 @@ def reference(cell: Cell, kernel: Kernel, given: Conditions) -> Reference:
     tangents = palette.undeformed_tangent(kernel.load_shape, given.load.F.dtype)
     C0 = tangents @ palette.fractions.astype(tangents.dtype)
     weights = cell.preconditioner.weights(kernel, tangents, given)
-    return Reference(tangents, C0, weights, *kernel.norms(given))
+    scale, floor = kernel.norms(given)
+    if not kernel.modal:
+        # A deformation gradient is rounded to eps of one, however small the strain.
+        square = jnp.sum(jnp.square(tangents), tuple(range(tangents.ndim - 1))) @ palette.fractions.astype(tangents.dtype)
+        floor += 2 * jnp.finfo(C0.dtype).eps * jnp.sqrt(square) / (min(kernel.grid.spacing) * kernel.grid.count**0.5)
+    return Reference(tangents, C0, weights, scale, floor)
 
 
 def as_mixed(load: Tree) -> Mixed:
@@ -77,11 +82,6 @@ def virgin(cell: Cell, load: Mixed) -> Tree:
     """The first state: the history of every point, and with sub-steps the load it belongs to (none)."""
     history = cell.medium(load.F.dtype).init(cell.kernel.grid.points, load.F.dtype)
     return history if cell.substeps == 1 else (history, undeformed(load.F), jnp.zeros_like(load.P))
-
-
-def undeformed(F: Float[Array, "..."]) -> Float[Array, "..."]:
-    """No load."""
-    return jnp.eye(F.shape[0], dtype=F.dtype) if F.ndim == 2 else jnp.zeros_like(F)
 
 
 def linear_solver(cell: Cell):
@@ -113,7 +113,8 @@ def search(cell: Cell, kernel: Kernel, ref: Reference, given: Conditions, guess:
     how = eqx.tree_at(lambda s: s.linear, cell.solver, linear_solver(cell), is_leaf=lambda x: x is None)
     z, report = equilibrium(problem, start, how)
     finite = jnp.all(jnp.isfinite(given.load.F)) & jnp.all(jnp.isfinite(given.load.P))
-    result = RESULTS.where(finite, report.result, RESULTS.nonfinite_input)
+    result = RESULTS.where(given.medium.labelled, report.result, RESULTS.out_of_range)
+    result = RESULTS.where(finite, result, RESULTS.nonfinite_input)
     # Without an imposed stress no direction can be asked for that has no stiffness; what looks so is round-off.
     idle = jnp.all(given.load.mask) & (result == RESULTS.mechanism)
     result = RESULTS.where(idle, RESULTS.stagnation, result)
@@ -121,7 +122,7 @@ def search(cell: Cell, kernel: Kernel, ref: Reference, given: Conditions, guess:
 
 
 def answer(
-    cell: Cell, kernel: Kernel, ref: Reference, given: Conditions, z: Unknown, report: Report
+    cell: Cell, kernel: Kernel, ref: Reference, given: Conditions, z: Unknown, report: Report, guess: Guess | None
 ) -> tuple[Solution, Unknown, Conditions]:
     """The mean stress and the next history at the unknowns found, with their derivatives; a failed member is masked."""
     ok = report.result == RESULTS.successful
@@ -154,7 +155,8 @@ def answer(
     )
     result = RESULTS.where(ok, result, report.result)
     u, e = hold(z)
-    found = Guess(u, e, hold(load.F))
+    # A guess keeps its tree, so that a scan can carry it: columns that were handed in stay as they are.
+    found = Guess(u, e, hold(load.F), None if guess is None else hold(guess.columns))
     return Solution(jnp.where(ok, mean, nan), choose(ok, following, committed), found, result, stats), z, given
 
 
@@ -227,7 +229,7 @@ def _finite(ok, tree: Tree) -> Tree:
 
 
 def _unloaded(mean: Array, ref: Reference, given: Conditions, tolerance: float) -> Array:
-    """True where a phase has no stiffness and nothing is carried of what the phases would carry if they deformed alike.
+    """True where a phase has no stiffness and nothing is carried of what the softest other phase would carry alone.
 
     The mean stress of a window without a load path is as large as the residual; its work is quadratic in that, and as round-off
     leaves it may be negative.
@@ -235,6 +237,6 @@ def _unloaded(mean: Array, ref: Reference, given: Conditions, tolerance: float) 
     H = given.load.F - undeformed(given.load.F)
     alike = jnp.tensordot(ref.C0, H, H.ndim)
     size = jnp.sqrt(jnp.sum(jnp.square(ref.tangents), tuple(range(ref.tangents.ndim - 1))))
-    idle = jnp.sum(mean * H) <= 1e-6 * jnp.abs(jnp.sum(alike * H))
+    idle = jnp.sum(mean * H) <= 1e-6 * softest(ref.tangents, ref.C0) * jnp.abs(jnp.sum(alike * H))
     idle &= norm(mean) <= max(1e-6, 10 * tolerance) * norm(alike)
     return jnp.any(size == 0) & jnp.all(given.load.mask) & (norm(H) > 0) & idle

@@ -11,15 +11,14 @@ from jaxtyping import Array, Bool, Float
 from ..solids import parts
 from ..solve import norm
 from ._kernel import Conditions, Kernel, Local, Unknown
-from ._phases import rest
+from ._phases import undeformed
 
 
 def work_and_size(local: Local) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """<P : H> of a slab with H = F - I, and the mean over its voxels of the root mean squares |P| |H|."""
-    first, *others = local.F
-    d = len(first)
-    still = parts(rest((*(d,) * (2 if isinstance(first[0], tuple) else 1), 1, 1), jax.tree.leaves(first)[0].dtype)[..., 0, 0])
-    strains = [jax.tree.map(jnp.subtract, first, still), *others]
+    F = local.F[0]
+    still = undeformed(jnp.zeros((len(F),) * (2 if isinstance(F[0], tuple) else 1), jax.tree.leaves(F)[0].dtype))
+    strains = local.displaced(parts(still))
 
     def total(a, b):
         return sum(jnp.mean(x * y, 0) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
@@ -30,7 +29,7 @@ def work_and_size(local: Local) -> tuple[Float[Array, ""], Float[Array, ""]]:
 
 def hill_mandel(work: Array, size: Array, mean: Array, outer: Array) -> Float[Array, ""]:
     """| <P : F> - <P> : <F> | over the mean of |P| |F - I|: a check of averaging and of conditions, not of convergence."""
-    imposed = jnp.sum(mean * (outer - rest((*mean.shape, 1, 1), mean.dtype)[..., 0, 0]))
+    imposed = jnp.sum(mean * (outer - undeformed(outer)))
     return jnp.abs(jnp.mean(work) - imposed) / jnp.where(jnp.any(size > 0), jnp.mean(size), 1)
 
 

@@ -32,7 +32,7 @@ from ..space import (
     split_corners,
     split_voxels,
 )
-from ._phases import Medium, cast, rest
+from ._phases import Medium, cast, undeformed
 
 type Unknown = tuple[Array, Array]
 """(u, e): nodal fluctuation (c, *nodes) and scaled free mean deformation (shape of the load)."""
@@ -62,12 +62,23 @@ class Conditions(eqx.Module):
 
 
 class Local(eqx.Module):
-    """What is known on a slab: deformation and stress as `Kernel.gradients` has them, next history, admissibility."""
+    """What is known on a slab: stress at the points or by modes, the deformation it answers, next history, admissibility.
+
+    The deformation is that of `Kernel.gradients`; by modes its mean stands apart.
+    """
 
     F: list[Any]
     P: list[Any]
     following: Tree
     admissible: Array
+
+    def displaced(self, still: Any) -> list[Any]:
+        """The deformation less what it is without a load, one entry for each of the stress."""
+        first, *others = self.F
+        first = jax.tree.map(jnp.subtract, first, still)
+        if len(self.F) == len(self.P):
+            return [first, *others]
+        return [jax.tree.map(jnp.add, first, others[0]), *others[1:]]
 
 
 class _Stack(eqx.Module):
@@ -124,7 +135,7 @@ class Kernel(eqx.Module):
     @property
     def modal(self) -> bool:
         """A linear law is asked for the orthogonal modes of a voxel's gradient instead of at its points."""
-        return self.linear and (self.scalar or not self.grid.rule.coupled)
+        return self.linear and self.grid.rule.modal and (self.scalar or not self.grid.rule.coupled)
 
     @property
     def slabs(self) -> int:
@@ -180,7 +191,10 @@ class Kernel(eqx.Module):
         return self.balance(forces, stress, given.load), jnp.all(admissible)
 
     def gradients(self, corners: Float[Array, "..."], mean: Float[Array, "..."]) -> list[Any]:
-        """The deformation at the points, by components (Q, M), or its modes, (1, M) each; the mean is part of the first."""
+        """The deformation at the points, by components (Q, M), or the mean and the modes of the rest, (1, M) each.
+
+        Added to the mean, what is small beside one would lose its digits, which a linear law need not suffer.
+        """
         grid = self.grid
         if self.modal:
             fields = differences(corners)
@@ -188,7 +202,10 @@ class Kernel(eqx.Module):
         else:
             found = [parts(grid.gradient(corners), 2)]
         found = [f[0] if self.scalar else f for f in found]
-        return [jax.tree.map(jnp.add, parts(mean), found[0]), *found[1:]]
+        outer = parts(mean)
+        if self.modal:
+            return [jax.tree.map(lambda x: jnp.broadcast_to(x, (1, grid.count)), outer), *found]
+        return [jax.tree.map(jnp.add, outer, found[0])]
 
     def answers(self, f: list[Any], given: Conditions) -> tuple[list[Any], Tree, Array]:
         """The stress of what `gradients` gives, the next history, and whether all laws admit it."""
@@ -201,7 +218,15 @@ class Kernel(eqx.Module):
             return P, others
 
         P, change, (following, admissible) = jax.linearize(law, f[0], has_aux=True)
-        return [P, *map(change, f[1:])], following, admissible
+        first, *others = map(change, f[1:])
+        return [jax.tree.map(jnp.add, P, first), *others], following, admissible
+
+    def changes(self, change: Callable[[Any], Any], f: list[Any]) -> list[Any]:
+        """A linear law's answer to what `gradients` gives; in a change of load the mean and the first mode are one."""
+        if not self.modal:
+            return [change(f[0])]
+        mean, first, *others = f
+        return [change(jax.tree.map(jnp.add, mean, first)), *map(change, others)]
 
     def divergences(self, P: list[Any]) -> Float[Array, "..."]:
         """Nodal forces of the stress, joined; the modes that are left out are zero."""
@@ -260,7 +285,7 @@ class Kernel(eqx.Module):
         def apply(du, dF):
             def local(part, corners, leaves):
                 change = jax.tree.unflatten(made[0], leaves)
-                P = [change(x) for x in part.gradients(corners, dF)]
+                P = part.changes(change, part.gradients(corners, dF))
                 return part.divergences(P), part.average(P[0]), ()
 
             return self._through(local, du, stack)[:2]
@@ -308,18 +333,20 @@ class Kernel(eqx.Module):
     def norms(self, given: Conditions) -> tuple[Float[Array, ""], Float[Array, ""]]:
         """What the residual is measured against, and what round-off makes of it.
 
-        The elastic answer to the whole load from the undeformed state, plus what the committed history alone is out of
-        balance by; never the current residual, which shrinks as the guess improves.
+        The elastic answer of virgin material to the whole load (its Green strain, which a rotation does not change), or what the
+        committed history alone is out of balance by; never the current residual, which shrinks as the guess improves.
         """
         grid, load = self.grid, given.load
-        still = rest((*load.F.shape, 1, 1), load.F.dtype)[..., 0, 0]
-        step = load.F - still
+        still = undeformed(load.F)
+        step = load.F - still if self.small else 0.5 * (load.F.T @ load.F - still)
 
         def local(part, _, given):
             # Every voxel deforms alike: of the modes the first is enough.
             shape = (1 if part.modal else part.grid.points, part.grid.count)
             f, df = jax.tree.map(lambda x: jnp.broadcast_to(x, shape), (parts(still), parts(step)))
-            pair = jax.jvp(lambda x: part.respond(x, given)[0], (f,), (df,))
+            virgin = Conditions(given.medium, given.load, given.medium.init(shape[0], load.F.dtype))
+            P, dP = jax.jvp(lambda x: part.respond(x, virgin)[0], (f,), (df,))
+            pair = (part.respond(f, given)[0] if jax.tree.leaves(given.past) else P, dP)
             square = sum(jnp.mean(jnp.square(x)) for x in jax.tree.leaves(pair))
             return [part.divergences([P]) for P in pair], [part.average(P) for P in pair], square
 

@@ -12,7 +12,7 @@ from jaxtyping import Array, Int
 from .._model import Mixed
 from .._results import RESULTS
 from .._scale import AbstractScale, Solution, hold
-from ..solids import AbstractLaw, acoustic_eigenvalue, whole
+from ..solids import AbstractLaw, acoustic_eigenvalue, parts, whole
 from ..solve import NewtonKrylov
 from ..space import AbstractBoundary, AbstractRule, Full, Periodic, Voxels, merge_voxels
 from ._cell_solve import Guess, as_mixed, virgin
@@ -79,11 +79,19 @@ class PeriodicCell(AbstractScale):
         self.laws = (laws,) if isinstance(laws, AbstractLaw) else tuple(laws)
         if image is None and grid is None:
             raise ValueError("Argument `grid` must hold the number of voxels an axis where there is no image, but it is None.")
+        if image is not None and grid is not None:
+            raise ValueError("Argument `grid` must be left out where there is an image, whose shape it is.")
+        if image is None and len(self.laws) > 1:
+            raise ValueError(f"Argument `laws` must be one law of fields where there is no image, but it holds {len(self.laws)}.")
+        if substeps < 1:
+            raise ValueError(f"Argument `substeps` must be at least 1, but it is {substeps}.")
         self.image = None if image is None else _checked(image, len(self.laws))
         self.grid = tuple(grid or ()) if self.image is None else self.image.shape
         d = len(self.grid)
         if d not in (2, 3) or min(self.grid) < 2:
             raise ValueError(f"Argument `image` must have 2 or 3 axes of at least 2 voxels, but its shape is {self.grid}.")
+        if spacing is not None and (len(spacing) != d or not min(spacing) > 0):
+            raise ValueError(f"Argument `spacing` must hold {d} positive lengths, one an axis, but it is {tuple(spacing)}.")
         if len({law.scalar for law in self.laws}) > 1:
             raise ValueError("Argument `laws` must be all of conduction or all of mechanics, but it mixes them.")
         self.spacing = (1.0,) * d if spacing is None else tuple(float(s) / min(spacing) for s in spacing)
@@ -118,9 +126,11 @@ class PeriodicCell(AbstractScale):
         del key
         return virgin(self, as_mixed(load))
 
-    def cold(self, load):
+    def cold(self, load, *, columns: bool = False):
         load = as_mixed(load)
-        return Guess(*self.kernel.zero(load.F.dtype), jnp.zeros_like(load.F))
+        u, e = self.kernel.zero(load.F.dtype)
+        like = lambda x: jnp.zeros((*load.F.shape, *x.shape), x.dtype)
+        return Guess(u, e, load.F, (like(u), like(e)) if columns else None)
 
     def __call__(self, load, state=None, *, guess=None):
         return solve(self, load, state, guess)[0]
@@ -129,30 +139,41 @@ class PeriodicCell(AbstractScale):
         """The answer and dP/dF, shape (d, d, d, d), or (d, d) for conduction; for a `Mixed` load, by differentiation.
 
         The columns are solved to the root of the tolerance and corrected by their residual, which makes the error of a
-        symmetric tangent quadratic in theirs. The guess returned holds the columns: the next solve starts from a
-        first-order prediction.
+        symmetric tangent quadratic in theirs. The guess returned holds the columns, unless one without came in (a guess keeps
+        its tree; `cold(load, columns=True)` is one with): the next solve starts from a first-order prediction.
         """
         if isinstance(load, Mixed) or self.substeps > 1:
-            return AbstractScale.linearize(self, load, state, guess=guess)
+            return self._with_acoustic(load, *AbstractScale.linearize(self, load, state, guess=guess))
         solution, z, given = solve(self, load, state, guess)
         slope, columns, steps, converged = consistent_tangent(self, z, given)
         ok = solution.ok & converged
         slope = jnp.where(ok, slope, jnp.nan)
         result = RESULTS.where(solution.ok & ~converged, RESULTS.stagnation, solution.result)
         stats = solution.stats | {"linear": solution.stats["linear"] + steps, "cost": solution.stats["cost"] + steps}
-        if self.acoustic and not self.kernel.scalar:
-            stats["acoustic"] = acoustic_eigenvalue(hold(slope))
-        guess = eqx.tree_at(lambda g: g.columns, solution.guess, hold(columns), is_leaf=lambda x: x is None)
-        return Solution(solution.value, solution.state, guess, result, stats), slope
+        found = solution.guess
+        if guess is None or guess.columns is not None:
+            found = Guess(found.u, found.e, found.load, hold(columns))
+        return self._with_acoustic(load, Solution(solution.value, solution.state, found, result, stats), slope)
+
+    def _with_acoustic(self, load, solution, slope):
+        """The solution with the smallest eigenvalue of the acoustic tensor, where that is asked for, and the slope."""
+        if not self.acoustic or self.kernel.scalar:
+            return solution, slope
+        if isinstance(load, Mixed):
+            raise ValueError("Argument `load` must be a deformation where `acoustic` is asked for, but it is `Mixed`.")
+        stats = solution.stats | {"acoustic": acoustic_eigenvalue(hold(slope))}
+        return eqx.tree_at(lambda s: s.stats, solution, stats), slope
 
     def fields(self, load, state=None, *, guess=None) -> dict[str, Array]:
         """The fields of the answer, voxel averages: `F` and `P` of shape (*load, *grid), `u` the fluctuation on all corners."""
         solution, z, given = solve(self, load, state, guess)
         kernel = self.kernel
-        local = kernel.evaluate(z[0], kernel.mean(z, given.load), given, lambda x: (x.F[0], x.P[0]))[2]
+        outer = kernel.mean(z, given.load)
+        still = parts(jnp.zeros_like(outer))
+        local = kernel.evaluate(z[0], outer, given, lambda x: (x.displaced(still)[0], x.P[0]))[2]
         mean = jax.tree.map(lambda x: jnp.where(solution.ok, jnp.mean(x, -2), jnp.nan), merge_voxels(local))
         F, P = (whole(x).reshape(*given.load.F.shape, *self.grid) for x in mean)
-        return {"F": F, "P": P, "u": kernel.boundary.expand(z[0])}
+        return {"F": F, "P": P, "u": jnp.where(solution.ok, kernel.boundary.expand(z[0]), jnp.nan)}
 
 
 def _checked(image, laws: int) -> Int[Array, "..."]:

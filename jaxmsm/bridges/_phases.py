@@ -112,7 +112,12 @@ class Medium(eqx.Module):
     @property
     def dtype(self):
         """The dtype of the parameters."""
-        return jnp.result_type(*jax.tree.leaves(eqx.filter(self.groups, is_number)))
+        return jnp.result_type(*(jax.tree.leaves(eqx.filter(self.groups, is_number)) or [float]))
+
+    @property
+    def labelled(self) -> Array:
+        """Every voxel has the label of a phase."""
+        return jnp.asarray(True) if self.image is None else jnp.all((self.image >= 0) & (self.image < self.phases))
 
     @property
     def count(self) -> int:
@@ -224,3 +229,8 @@ def rest(shape: tuple[int, ...], dtype) -> Float[Array, "..."]:
     if len(shape) == 3:
         return jnp.zeros(shape, dtype)
     return jnp.broadcast_to(jnp.eye(shape[0], dtype=dtype)[:, :, None, None], shape)
+
+
+def undeformed(F: Float[Array, "..."]) -> Float[Array, "..."]:
+    """No load."""
+    return jnp.eye(F.shape[0], dtype=F.dtype) if F.ndim == 2 else jnp.zeros_like(F)

@@ -130,13 +130,14 @@ def solve(cell: Cell, load: Tree, state: Tree, guess: Guess | None) -> tuple[Sol
     if cell.substeps == 1:
         given = Conditions(medium, load, state)
         ref = reference(cell, kernel, hold(given))
-        return answer(cell, kernel, ref, given, *hold(search(cell, kernel, ref, hold(given), hold(guess))))
+        z, report = hold(search(cell, kernel, ref, hold(given), hold(guess)))
+        return answer(cell, kernel, ref, given, z, report, guess)
     past, origin = state[0], (state[1], state[2])
     given = Conditions(medium, load, past)
     end = hold(course(cell, kernel, hold(given), hold(origin), hold(guess)))
     given = Conditions(medium, load, replay(cell, kernel, given, origin, end))
     ref = reference(cell, kernel, hold(given))
-    solution, z, safe = answer(cell, kernel, ref, given, end.z, end.report)
+    solution, z, safe = answer(cell, kernel, ref, given, end.z, end.report, guess)
     reached = (kernel.mean(z, safe.load), solution.value)
     ok = solution.ok
     following = (choose(ok, solution.state, past), *choose(ok, reached, origin))

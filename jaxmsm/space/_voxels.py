@@ -19,6 +19,9 @@ from jaxtyping import Array, Float
 class AbstractRule(eqx.Module):
     """Where in a voxel the law is evaluated, and how the gradients there are made from the nodes."""
 
+    modal: ClassVar[bool] = False
+    """The points are the 2^d Gauss points, or the one in the middle, for which the modes of a gradient are orthogonal."""
+
     coupled: ClassVar[bool] = False
     """The points of a voxel see each other (`strain` is not the identity)."""
 
@@ -35,6 +38,8 @@ class AbstractRule(eqx.Module):
 class Full(AbstractRule):
     """2^d Gauss points: every mode but translation has stiffness. Near incompressibility it locks."""
 
+    modal = True
+
     def points(self, d):
         gauss = (0.5 - 0.5 / np.sqrt(3), 0.5 + 0.5 / np.sqrt(3))
         return np.array(list(product(gauss, repeat=d)))
@@ -42,6 +47,8 @@ class Full(AbstractRule):
 
 class Reduced(AbstractRule):
     """One point in the middle (the rotated scheme, HEX8R): 2^d times cheaper, with hourglass modes on even grids."""
+
+    modal = True
 
     def points(self, d):
         return np.full((1, d), 0.5)
@@ -54,6 +61,7 @@ class MeanDilatation(AbstractRule):
     forces are taken as the slope of the voxel's work, so that the tangent stays symmetric.
     """
 
+    modal = True
     coupled = True
 
     def points(self, d):

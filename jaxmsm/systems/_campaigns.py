@@ -105,14 +105,12 @@ class Walk(AbstractScale):
     def _walk(self, load: WalkLoad, state: Tree, guess: Tree, *, slope: bool) -> tuple[Solution, Tree]:
         cell = self._of(load)
         state = cell.init(load.path[0]) if state is None else state
-        guess = cell.cold(load.path[0]) if guess is None else guess
+        guess = cell.cold(load.path[0], columns=slope) if guess is None else guess
 
         def step(carry, F):
             state, guess = carry
             solution, tangent = cell.linearize(F, state, guess=guess) if slope else (cell(F, state, guess=guess), None)
-            # The columns of the tangent are not there before the first step, and a carry keeps its tree.
-            following = eqx.tree_at(lambda g: g.columns, solution.guess, None, is_leaf=lambda x: x is None)
-            return (solution.state, following), (solution.value, tangent, solution.result, solution.stats)
+            return (solution.state, solution.guess), (solution.value, tangent, solution.result, solution.stats)
 
         (state, guess), (value, tangent, codes, stats) = lax.scan(step, (state, guess), load.path)
         return Solution(value, state, guess, _overall(codes), stats | {"step_code": codes}), tangent
