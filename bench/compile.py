@@ -9,13 +9,13 @@ cannot save.
 
 A typical printout:
 
-    Intel(R) Xeon(R) Processor (AVX-512), core 0, Python 3.12.1, jax 0.12.0.1, numpy 2.5.5, jaxmsm 0.1.0, equinox 0.13.8,
+    Intel(R) Xeon(R) Processor (AVX-512), core 1, Python 3.12.1, jax 0.12.0.1, numpy 2.5.5, jaxmsm 0.1.0, equinox 0.13.8,
       --xla_cpu_prefer_vector_width=512
     program     cold  target  ratio  cached  target  ratio   trace  recompiled
-    linear     4.505       1  4.505  0.9119    0.25  3.648  0.7289           0
-    nonlinear  3.097       2  1.549  0.5817    0.25  2.327  0.4739           0
-    tangent    5.511       2  2.755   1.373    0.25  5.493   1.116           0
-    gradient   5.429       3   1.81    1.58    0.25   6.32   1.371           0
+    linear     5.186       1  5.186   1.233    0.25  4.934   1.042           0
+    nonlinear  4.252       2  2.126  0.8727    0.25  3.491  0.7224           0
+    tangent    6.795       2  3.397   1.889    0.25  7.557   1.495           0
+    gradient    8.73       3   2.91   3.082    0.25  12.33   2.719           0
 """
 
 from _side_by_side import lame, sphere, table, versions  # first: sets threads and precision

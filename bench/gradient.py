@@ -9,13 +9,13 @@ derivative against central differences as a check.
 
 A typical printout:
 
-    Intel(R) Xeon(R) Processor (AVX-512), core 0, Python 3.12.1, jax 0.12.0.1, numpy 2.5.5, jaxmsm 0.1.0,
+    Intel(R) Xeon(R) Processor (AVX-512), core 1, Python 3.12.1, jax 0.12.0.1, numpy 2.5.5, jaxmsm 0.1.0,
       --xla_cpu_prefer_vector_width=512
     16^3, contrast 10                        value  with gradient  ratio  target  check  compile  compile both
-    linear, stiffness in all voxel moduli  0.06717         0.1294  1.926    1.08  1e-07    4.817         8.662
-    neo-Hookean, stress in phase moduli    0.09505         0.1753  1.844    1.35  3e-12    3.055           5.2
-    neo-Hookean, stress, with its tangent   0.5459         0.6157  1.128    1.05  3e-12    5.735         8.988
-    neo-Hookean, tangent in phase moduli    0.5482          1.064  1.941          3e-11    5.827         10.71
+    linear, stiffness in all voxel moduli  0.03232        0.05683  1.758    1.08  1e-07    5.691         11.19
+    neo-Hookean, stress in phase moduli    0.05598        0.09921  1.772    1.35  3e-12    4.573         9.101
+    neo-Hookean, stress, with its tangent   0.2875         0.3318  1.154    1.05  3e-12    7.594         15.03
+    neo-Hookean, tangent in phase moduli    0.2933         0.6007  2.048          3e-11    7.732          18.3
 """
 
 from _side_by_side import alternate, compiled, lame, sphere, table, versions  # first: sets threads and precision

@@ -9,17 +9,17 @@ compiler's own.
 
 A typical printout:
 
-    Intel(R) Xeon(R) Processor (AVX-512), core 0, Python 3.12.1, jax 0.12.0.1, numpy 2.5.5, jaxmsm 0.1.0,
+    Intel(R) Xeon(R) Processor (AVX-512), core 1, Python 3.12.1, jax 0.12.0.1, numpy 2.5.5, jaxmsm 0.1.0,
       --xla_cpu_prefer_vector_width=512
                               compiled, MB  run, MB  allotted MB  / 450 MB
-    32^3 jaxmsm imported             236.2    236.2                 0.5249
-    32^3 solve                       494.9    635.8        139.3     1.413
-    32^3 with tangent                  633    801.7        160.5     1.782
-    32^3 with tangent, mixed         698.9    861.8        160.2     1.915
+    32^3 jaxmsm imported             236.2    236.2                  0.525
+    32^3 solve                       581.4    624.6        36.79     1.388
+    32^3 with tangent                693.6    805.5        86.09      1.79
+    32^3 with tangent, mixed           781    884.2        81.61     1.965
 
     batch       member_bytes kB  compiler, kB a member  estimate / compiler
-    64 of 16^2            198.9                  207.3               0.9629
-    16 of 8^3              1799                   1802                    1
+    64 of 16^2            180.6                  183.2               0.9884
+    16 of 8^3              1344                   1355                0.997
 """
 
 from _side_by_side import lame, sphere, table, versions  # first: sets threads and precision

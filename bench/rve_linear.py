@@ -7,27 +7,27 @@ integration; entries of the stiffness to 1e-8. CPU seconds of one core, in alter
 
 A typical printout:
 
-    Intel(R) Xeon(R) Processor (AVX-512), core 0, Python 3.12.1, jax 0.12.0.1, numpy 2.5.5, jaxmsm 0.1.0, muGrid 1.6.1, scikit-
-      fem 12.0.2, scipy 1.18.1, --xla_cpu_prefer_vector_width=512
+    Intel(R) Xeon(R) Processor (AVX-512), core 1, Python 3.12.1, jax 0.12.0.1, numpy 2.5.5, jaxmsm 0.1.0, muGrid 1.6.1,
+      scikit-fem 12.0.2, scipy 1.18.1, --xla_cpu_prefer_vector_width=512
     case                   code  seconds   CG    error  / float64  / mixed    compile
-    16^3 10             float64  0.06156   81  6.5e-11          1    1.233       4.45
-    16^3 10               mixed  0.04994   84  1.7e-11     0.8112        1       5.48
-    16^3 10              muGrid   0.1237  132  1.9e-10       2.01    2.477
-    16^3 10   muGrid, corrected  0.06861   66  1.5e-09      1.115    1.374
-    16^3 10          scikit-fem    1.383  222  3.9e-11      22.46    27.69
-    16^3 100            float64  0.08795  132  4.9e-11          1    1.249  0.0009982
-    16^3 100              mixed  0.07042  138  5.4e-11     0.8007        1  0.0004959
-    16^3 100             muGrid   0.1762  195  1.2e-08      2.003    2.502
-    16^3 100  muGrid, corrected  0.09611   99  5.0e-08      1.093    1.365
-    16^3 100         scikit-fem    1.492  231  4.3e-10      16.96    21.18
-    32^3 10             float64   0.8359   81  1.9e-11          1    1.409      4.982
-    32^3 10               mixed   0.5935   81  3.2e-11       0.71        1      5.817
-    32^3 10              muGrid   0.9278  132  5.1e-11       1.11    1.563
-    32^3 10   muGrid, corrected   0.5099   66  6.3e-10       0.61   0.8592
-    32^3 100            float64    1.214  132  3.2e-11          1    1.469  0.0009777
-    32^3 100              mixed   0.8269  138  2.7e-11     0.6809        1  0.0006999
-    32^3 100             muGrid    1.355  201  2.9e-09      1.116    1.639
-    32^3 100  muGrid, corrected   0.7161   99  2.1e-08     0.5897   0.8661
+    16^3 10             float64  0.02465   81  6.5e-11          1    1.245      5.708
+    16^3 10               mixed   0.0198   84  1.7e-11     0.8033        1      6.328
+    16^3 10              muGrid   0.1222  132  1.9e-10      4.958    6.172
+    16^3 10   muGrid, corrected  0.06816   66  1.5e-09      2.765    3.442
+    16^3 10          scikit-fem    1.461  222  3.9e-11      59.25    73.75
+    16^3 100            float64  0.03708  132  4.9e-11          1    1.242  0.0008016
+    16^3 100              mixed  0.02986  138  5.4e-11     0.8052        1  0.0006421
+    16^3 100             muGrid   0.1758  195  1.2e-08      4.741    5.888
+    16^3 100  muGrid, corrected  0.09523   99  5.0e-08      2.568    3.189
+    16^3 100         scikit-fem      1.6  231  4.3e-10      43.16     53.6
+    32^3 10             float64   0.2527   81  1.9e-11          1    1.454      7.074
+    32^3 10               mixed   0.1738   81  3.2e-11     0.6877        1      9.018
+    32^3 10              muGrid    0.963  132  5.1e-11       3.81    5.541
+    32^3 10   muGrid, corrected    0.537   66  6.3e-10      2.125     3.09
+    32^3 100            float64   0.3674  132  3.2e-11          1    1.446  0.0008143
+    32^3 100              mixed   0.2542  138  2.7e-11     0.6917        1  0.0005618
+    32^3 100             muGrid     1.37  201  2.9e-09      3.729    5.391
+    32^3 100  muGrid, corrected   0.7276   99  2.1e-08       1.98    2.862
 """
 
 from _side_by_side import alternate, compiled, lame, sphere, table, versions  # first: sets threads and precision

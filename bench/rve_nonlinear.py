@@ -8,27 +8,27 @@ the solve, measured from the solution (its guess). CPU seconds of one core, in a
 
 A typical printout:
 
-    Intel(R) Xeon(R) Processor (AVX-512), core 0, Python 3.12.1, jax 0.12.0.1, numpy 2.5.5, jaxmsm 0.1.0, felupe 11.3.0, scipy
-      1.18.1, --xla_cpu_prefer_vector_width=512
-    case              code  seconds  Newton/CG    error  / float64  / mixed  compile
-    16^3    solve  float64   0.0998       4/39  4.5e-11          1     1.25    3.181
-    16^3  tangent  float64   0.4496        164  3.8e-11          1    1.606    5.851
-    16^3    solve    mixed  0.07985       4/39  4.5e-11     0.8002        1    3.875
-    16^3  tangent    mixed   0.2799        171  3.3e-11     0.6225        1    7.232
-    16^3    solve   FElupe   0.5012      4/103  1.7e-10      5.022    6.276
-    16^3  tangent   FElupe    0.433        524  9.6e-11      0.963    1.547
-    64^2    solve  float64  0.01754       4/37  5.7e-11          1    1.307    2.489
-    64^2  tangent  float64  0.02595         68  6.3e-11          1    1.253    4.062
-    64^2    solve    mixed  0.01342       4/37  5.7e-11     0.7652        1    2.697
-    64^2  tangent    mixed   0.0207         70  3.3e-11     0.7978        1    4.772
-    64^2    solve   FElupe   0.1526      4/384  1.3e-10      8.699    11.37
-    64^2  tangent   FElupe   0.1245        766  1.7e-10      4.797    6.013
-    32^3    solve  float64    1.044       4/40  1.2e-11          1    1.403    3.519
-    32^3  tangent  float64    4.397        165  2.4e-11          1    1.551    7.452
-    32^3    solve    mixed   0.7441       4/40  1.2e-11     0.7129        1    4.215
-    32^3  tangent    mixed    2.835        170  2.3e-11     0.6446        1    8.269
-    32^3    solve   FElupe    6.338      4/206  5.9e-11      6.072    8.517
-    32^3  tangent   FElupe    9.424       1070  1.1e-10      2.143    3.325
+    Intel(R) Xeon(R) Processor (AVX-512), core 1, Python 3.12.1, jax 0.12.0.1, numpy 2.5.5, jaxmsm 0.1.0, felupe 11.3.0,
+      scipy 1.18.1, --xla_cpu_prefer_vector_width=512
+    case              code   seconds  Newton/CG    error  / float64  / mixed  compile
+    16^3    solve  float64   0.05458       4/39  4.5e-11          1     1.26     4.19
+    16^3  tangent  float64    0.2378        164  3.8e-11          1    1.092    6.963
+    16^3    solve    mixed   0.04331       4/39  4.5e-11     0.7935        1    5.013
+    16^3  tangent    mixed    0.2177        171  3.3e-11     0.9155        1    9.128
+    16^3    solve   FElupe    0.5296      4/103  1.7e-10      9.704    12.23
+    16^3  tangent   FElupe    0.4588        524  9.6e-11       1.93    2.108
+    64^2    solve  float64   0.01314       4/37  5.7e-11          1    1.315     3.23
+    64^2  tangent  float64   0.02305         68  6.3e-11          1    1.096    5.209
+    64^2    solve    mixed  0.009994       4/37  5.7e-11     0.7605        1    3.705
+    64^2  tangent    mixed   0.02103         70  3.3e-11     0.9124        1    6.548
+    64^2    solve   FElupe    0.1659      4/384  1.3e-10      12.62    16.59
+    64^2  tangent   FElupe     0.132        766  1.7e-10      5.726    6.276
+    32^3    solve  float64    0.6001       4/40  1.2e-11          1    1.569    5.176
+    32^3  tangent  float64       2.4        165  2.4e-11          1    1.227    8.177
+    32^3    solve    mixed    0.3825       4/40  1.2e-11     0.6375        1    5.807
+    32^3  tangent    mixed     1.957        170  2.3e-11     0.8153        1    9.583
+    32^3    solve   FElupe      7.82      4/206  5.9e-11      13.03    20.44
+    32^3  tangent   FElupe     12.42       1070  1.1e-10      5.175    6.348
 """
 
 from _side_by_side import alternate, compiled, lame, sphere, table, versions  # first: sets threads and precision
