@@ -1,6 +1,7 @@
 """The shapes in which physics enters: an energy, a rate, an update; and the loads that a coarser world imposes."""
 
 import abc
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -108,3 +109,16 @@ class Span(eqx.Module):
     t0: Float[Array, ""]
     t1: Float[Array, ""]
     drive: Tree = None
+
+
+def refuse_traced(fn: Any, where: str) -> None:
+    """Raise where a function closes over a number that is being differentiated, batched or compiled.
+
+    What is found by iteration is differentiated with respect to what its equations are handed; a number in a closure would be taken
+    for a constant, and its gradient would be zero without a word.
+    """
+    fn = inspect.unwrap(fn) if callable(fn) else fn
+    closed = inspect.getclosurevars(fn).nonlocals if inspect.isfunction(fn) else {}
+    held = [closed, getattr(fn, "__defaults__", None), getattr(fn, "args", None), getattr(fn, "keywords", None)]
+    if any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(held)):
+        raise ValueError(f"Argument {where} must not close over a traced number, which would lose its gradient: hand it in.")

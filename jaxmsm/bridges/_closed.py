@@ -29,6 +29,11 @@ class Closed(AbstractScale):
     law: AbstractLaw
     solver: Newton = Newton()
 
+    @property
+    def symmetric(self) -> bool:
+        """The law has a symmetric tangent."""
+        return self.law.symmetric
+
     def init(self, load, *, key=None):
         del key
         dtype = load_dtype(load)
@@ -83,6 +88,8 @@ class Closed(AbstractScale):
 class AsLaw(AbstractLaw):
     """A scale as a law, so that scales nest: a laminate of laminates, a body of cells.
 
+    Of a solution the value, the state and whether it is valid survive; codes, stats and guesses do not.
+
     Attributes:
         scale: any scale whose loads are deformation gradients (or gradients, for conduction).
         rest: the undeformed load, whose shape and dtype the history follows.
@@ -91,15 +98,28 @@ class AsLaw(AbstractLaw):
     scale: AbstractScale
     rest: Float[Array, "..."]
 
+    @property
+    def symmetric(self) -> bool:
+        """As the scale says; one that does not say is taken for one without a potential."""
+        return bool(getattr(self.scale, "symmetric", False))
+
+    @property
+    def scalar(self) -> bool:
+        """The load is a gradient."""
+        return self.rest.ndim == 1
+
     def __call__(self, F, past):
-        solution = self.scale(F, past)
-        return solution.value, solution.state
+        return self.answer(F, past)[:2]
 
     def init(self):
         return self.scale.init(self.rest)
 
     def admissible(self, F, past):
-        return self.scale(F, past).ok
+        return self.answer(F, past)[2]
+
+    def answer(self, F, past):
+        solution = self.scale(F, past)
+        return solution.value, solution.state, solution.ok
 
 
 def load_dtype(load: Tree):

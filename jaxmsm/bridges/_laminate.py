@@ -26,7 +26,7 @@ class Laminate(AbstractScale):
     tractions P_k n equal. The value is sum c_k P_k. With laws of conduction the load is a gradient (d,) and the a_k are numbers.
 
     Valid: any laws, small or finite strain, with or without history; exact for layers thin against everything else. Nests:
-        a constituent may be `AsLaw(Laminate(...))`. Fractions and normal are differentiable and are normalized inside, so
+        a constituent may be `AsLaw(Laminate(...), rest)`. Fractions and normal are differentiable and are normalized inside, so
         their gradients are those of their ratios and of the direction.
     Fails: `out_of_range` (a layer does not admit its load), `law_failed`, `nonfinite_input`, `singular`, `line_search_failed`,
         `nonlinear_max_steps_reached`; with `Mixed` also `mechanism`.
@@ -60,6 +60,11 @@ class Laminate(AbstractScale):
             c = np.asarray(self.fractions)
             if not (np.all(c >= 0) and np.all(c.sum(-1) > 0)):
                 raise ValueError("Argument `fractions` must not be negative and must not vanish, but it does.")
+
+    @property
+    def symmetric(self) -> bool:
+        """Every law has a symmetric tangent."""
+        return all(law.symmetric for law in self.laws)
 
     def init(self, load, *, key=None):
         del key

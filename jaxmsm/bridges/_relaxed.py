@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.flatten_util import ravel_pytree
 
-from .._model import AbstractEnergy
+from .._model import AbstractEnergy, refuse_traced
 from .._results import RESULTS
 from .._scale import AbstractScale, hold
 from .._typing import Tree
@@ -43,6 +43,7 @@ class Relaxed(AbstractScale):
 
     def __call__(self, load, state=None, *, guess=None):
         del guess
+        refuse_traced(getattr(self.energy, "fn", None), "`energy` (its numbers belong into the load or into an `AbstractEnergy`)")
         state = self.init(load) if state is None else state
         begin, unravel = ravel_pytree(hold(state))
         arrays, rest = eqx.partition((self.energy, load), eqx.is_array)

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.flatten_util import ravel_pytree
 
-from .._model import AbstractRate
+from .._model import AbstractRate, refuse_traced
 from .._results import RESULTS
 from .._scale import AbstractScale, hold
 from .._typing import Tree
@@ -48,6 +48,7 @@ class Steady(AbstractScale):
 
     def __call__(self, load, state=None, *, guess=None):
         del guess
+        refuse_traced(getattr(self.rate, "fn", None), "`rate` (its numbers belong into the load or into an `AbstractRate`)")
         state = self.init(load) if state is None else state
         begin, unravel = ravel_pytree(hold(state))
         t = jnp.asarray(self.t, begin.dtype)

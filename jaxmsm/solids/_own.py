@@ -6,6 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from .._model import refuse_traced
 from .._typing import Tree
 from ._kinematics import number
 from ._law import AbstractLaw
@@ -50,6 +51,7 @@ class Law(AbstractLaw):
         scalar: bool = False,
         valid: Callable | None = None,
     ):
+        refuse_traced(fn, "`fn` (its numbers belong into `parameters`)")
         self.fn = fn
         self.parameters = jax.tree.map(number, parameters)
         self.virgin = jax.tree.map(number, init)

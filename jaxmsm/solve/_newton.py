@@ -130,6 +130,7 @@ def root(
     eps = float(jnp.finfo(dtype).eps)
     r, admissible = residual(start)
     least = how.tolerance(dtype) * scale
+    nearness = how.tolerance(dtype) ** 0.5
     false = jnp.zeros_like(scale, bool)
     first = _State(start, r, least, jnp.zeros_like(scale, jnp.int32), ~jnp.isfinite(norm(r)) | ~admissible, false, false)
 
@@ -139,7 +140,9 @@ def root(
         known = jnp.isfinite(norm(dx))
         x, r, good = _search(residual, s, jnp.where(known, dx, 0), accept, how.searches)
         target = least + 64 * eps * norm(J) * (norm(x) + magnitude)
-        last = norm(s.r) <= s.target
+        # A residual that is small beside a huge first one proves nothing: the correction has to be small too.
+        near = norm(dx) <= jnp.maximum(nearness * (norm(s.x) + magnitude), how.tolerance(dtype) * norm(start))
+        last = (norm(s.r) <= s.target) & near
         return _State(x, r, target, s.steps + 1, last, ~good & ~last, ~known & ~last)
 
     def going(s: _State):
@@ -150,7 +153,7 @@ def root(
     reasons = [
         (~admissible, RESULTS.out_of_range),
         (~jnp.isfinite(size) | ~jnp.isfinite(scale), RESULTS.nonfinite),
-        (size <= end.target, RESULTS.successful),
+        ((size <= end.target) & (end.done | (size == 0)), RESULTS.successful),
         (end.singular, RESULTS.singular),
         (end.stuck, RESULTS.line_search_failed),
     ]
