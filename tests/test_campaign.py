@@ -182,6 +182,20 @@ def test_another_campaign_is_refused(tmp_path, name):
         jaxmsm.campaign(Kepler(jnp.asarray(1.1)), given(), sink_for(path), block=8)
 
 
+def test_a_campaign_of_another_function_is_another_campaign():
+    def run(sink, factor, **how):
+        law = jaxmsm.solids.Law(lambda F, past, p: (factor * p * F, past), 1.0)
+        jaxmsm.campaign(jaxmsm.Closed(law), np.stack([np.eye(2)] * 2), sink, **how)
+
+    sink = MemorySink()
+    run(sink, 1.0)
+    run(sink, 1.0)  # the same again, made anew
+    with pytest.raises(ValueError, match="another campaign"):
+        run(sink, 5.0)  # the same code, another number in its closure
+    with pytest.raises(ValueError, match="another campaign"):
+        run(sink, 1.0, keep=lambda solution, slope: {"value": 2 * solution.value})
+
+
 def test_what_is_no_store_is_left_alone(tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").write_text("precious")

@@ -105,7 +105,7 @@ def campaign(
         raise ValueError(f"Argument `block` must be a positive integer, but it is {block!r}.")
     if cost is not None and np.shape(cost) != (total,):
         raise ValueError(f"Argument `cost` must hold one number a member ({total}), but its shape is {np.shape(cost)}.")
-    sink.open(total, fingerprint(scale, loads, block, chunk, slope), dict(about or {}))
+    sink.open(total, fingerprint(scale, loads, block, chunk, slope, keep, over), dict(about or {}))
     order = np.arange(total) if cost is None else np.argsort(np.asarray(cost), kind="stable")
     log = _Log(sink, total, 1 + len(rescue), on_progress)
     for trial, current in enumerate((scale, *rescue)):
