@@ -116,7 +116,8 @@ class Guarded(AbstractScale):
 
     A member that fails at its load is solved once more at `safe`, a load at which the scale is known to work, so that
     every derivative is finite; its value is kept as it was, without a gradient. Masking the value is not enough, since
-    0 x NaN is NaN. The successful members are solved again from their own solution, which costs them one residual.
+    0 x NaN is NaN. The successful members are solved again, from their own guess where the scale takes
+    one (which costs them one residual) and from the start elsewhere; the code is the first failure of the two.
     """
 
     scale: AbstractScale
@@ -141,7 +142,7 @@ class Guarded(AbstractScale):
             choose(first.ok, again.value, first.value),
             choose(first.ok, again.state, first.state),
             first.guess,
-            first.result,
+            RESULTS.where(first.ok, again.result, first.result),
             first.stats,
         )
 

@@ -24,7 +24,9 @@ class Fit(eqx.Module):
         rejected: trials that were not accepted, `failed` ones among them.
         failed: trials at which a member failed or a number was not finite.
         gradient: norm of the gradient of the cost at the end.
-        covariance: of the parameters, linearized. Scaled by the mean square of the weighted residual, unless `absolute`.
+        covariance: of the parameters, linearized. Scaled by the mean square of the weighted residual, unless `absolute`; with as
+            many numbers as parameters that is not known, and neither are the errors (NaN). What the data do not determine has
+            an infinite variance, and NaN elsewhere.
         errors: standard errors, a tree like the parameters; infinite for those that the data do not determine.
         correlation: of the parameters.
         singular_values: of the Jacobian with its columns scaled to norm one: small ones are combinations that do not matter.
@@ -102,10 +104,13 @@ def _uncertainty(problem: Problem, J: np.ndarray, cost: float, absolute: bool) -
     variance = 1.0 if absolute else 2 * cost / (m - n) if m > n else np.nan
     covariance = variance * root @ root.T
     blind = np.sum(modes[lost] ** 2, 0) > 1e-6
+    unknown = blind[:, None] | blind[None, :]
     errors = np.where(blind, np.inf, np.sqrt(np.maximum(np.diag(covariance), 0)))
     spread = np.sqrt(np.diag(root @ root.T))
     both = np.where(spread > 0, spread, 1)
-    correlation = (root @ root.T) / (both[:, None] * both[None, :])
+    correlation = np.where(unknown, np.nan, (root @ root.T) / (both[:, None] * both[None, :]))
+    covariance = np.where(unknown, np.nan, covariance)
+    covariance[blind, blind] = np.inf
     return {
         "covariance": covariance,
         "errors": jax.tree.map(np.asarray, problem.unravel(errors)),

@@ -13,7 +13,7 @@ from .._results import RESULTS, fine, from_names, names
 from .._scale import AbstractScale, Solution
 from .._typing import Tree
 from ._batched import Batched, batched
-from ._identity import fingerprint
+from ._identity import fingerprint, program
 from ._spread import is_array, size
 
 
@@ -87,7 +87,8 @@ def campaign(
             memory-mapped NumPy arrays).
         loads: one row a member, NumPy arrays (memory-mapped ones are read block by block) or jax arrays.
         sink: where rows go, see `Sink`.
-        rescue: scales of the same answer (and the same `over`) for members that failed.
+        rescue: scales of the same answer (and the same `over`) for members that failed. They may come later or change, and
+            do not make another campaign: rows that they have answered stay.
         cost: expected costs, by which the members are ordered, cheap ones first, so that like runs with like.
         block: members a call of the compiled program, which is also what a kill can lose.
         chunk, mesh: how a block runs, see `batched`. On an accelerator let `chunk` be `block`, as `chunk_for` counts it.
@@ -97,7 +98,8 @@ def campaign(
         on_progress: called as `on_progress(done, total, failed)` at the start and after each block.
 
     Raises:
-        ValueError: the sink holds another campaign.
+        ValueError: the sink holds another campaign: other loads, numbers, functions (`keep` and the laws' own included), blocks
+            or chunks, or answers of other versions of jaxmsm and JAX.
     """
     rows = eqx.filter(loads, is_array)
     total = size(rows)
@@ -105,7 +107,8 @@ def campaign(
         raise ValueError(f"Argument `block` must be a positive integer, but it is {block!r}.")
     if cost is not None and np.shape(cost) != (total,):
         raise ValueError(f"Argument `cost` must hold one number a member ({total}), but its shape is {np.shape(cost)}.")
-    sink.open(total, fingerprint(scale, loads, block, chunk, slope, keep, over), dict(about or {}))
+    identity = fingerprint(scale, loads, block, chunk, slope, _program(scale, rows, min(block, total), chunk, over, slope, keep))
+    sink.open(total, identity, dict(about or {}))
     order = np.arange(total) if cost is None else np.argsort(np.asarray(cost), kind="stable")
     log = _Log(sink, total, 1 + len(rescue), on_progress)
     for trial, current in enumerate((scale, *rescue)):
@@ -115,6 +118,12 @@ def campaign(
         _sweep(many, loads, members, trial, min(block, total), slope, keep, log)
     counts = collections.Counter(str(c) for c in log.codes)
     return Tally(total, dict(counts), log.solved)
+
+
+def _program(scale: AbstractScale, rows: Tree, block: int, chunk: int | None, over, slope: bool, keep: Callable) -> str:
+    """What a block goes through, on whatever devices: laws, closures, `keep` and `over` included."""
+    one = np.zeros(block, int)
+    return program(_block, _part(batched(scale, chunk=chunk, over=over), one), keep, slope, _chosen(rows, one))
 
 
 class _Log:

@@ -1,15 +1,14 @@
-"""Whether two runs are the same run: a fingerprint of a scale and its loads."""
+"""Whether two runs are the same run: a fingerprint of their numbers, and of the program that they go through."""
 
-import dataclasses
-import functools
 import hashlib
-import inspect
-import types
-from collections.abc import Iterator
+import importlib.metadata
+import re
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
 import jax
+import jax.extend
 import numpy as np
 
 from .._typing import Tree
@@ -18,72 +17,109 @@ from ._spread import is_array
 _ROWS = 2**24
 """Bytes hashed at a time, so that memory-mapped loads are not read whole."""
 
+_ADDRESS = re.compile(r"0x[0-9a-f]+")
+
+_PACKAGES = ("jaxmsm", "jax", "jaxlib")
+
+_PROGRAMS = (jax.extend.core.ClosedJaxpr, jax.extend.core.Jaxpr)
+
 
 def fingerprint(*trees: Tree) -> str:
-    """A hash of every array and every option of the trees; the same in every process, other for other numbers."""
-    digest = hashlib.blake2b(digest_size=16)
+    """A hash of every array and every option of the trees; the same in every process, other for other numbers.
+
+    Valid: functions are told apart by name alone, since their addresses differ from process to process; what they do is in
+        the fingerprint of the program.
+    """
+    digest = _new()
     for tree in trees:
         arrays, rest = eqx.partition(tree, is_array)
-        # A function may stand there in a wrapper, of a type checker say.
-        rest = jax.tree.map(lambda x: inspect.unwrap(x) if callable(x) else x, rest)
         digest.update(eqx.tree_pformat((arrays, rest), width=10**6).encode())
-        seen: set[int] = set()
-        for fn in _functions(tree):
-            _feed_function(digest, fn, seen)
         for x in jax.tree.leaves(arrays):
-            _feed(digest, jax.random.key_data(x) if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key) else x)
+            _feed(digest, x)
     return digest.hexdigest()
 
 
-def _functions(x: Any) -> Iterator[Any]:
-    """The functions in a tree, in static fields too."""
-    if isinstance(x, functools.partial) or (callable(x) and inspect.isfunction(inspect.unwrap(x))):
-        yield x
-    elif dataclasses.is_dataclass(x) and not isinstance(x, type):
-        for field in dataclasses.fields(x):
-            yield from _functions(getattr(x, field.name, None))
-    elif isinstance(x, dict):
-        for y in x.values():
-            yield from _functions(y)
-    elif isinstance(x, list | tuple):
+def program(fn: Callable, *args: Tree) -> str:
+    """A hash of what a function computes from arrays of these shapes, with the versions of the packages that compute it.
+
+    The function is traced, not run: bodies of a user's functions are in it, what they call, and the numbers in their
+    closures; the values of the arguments' arrays are not.
+
+    Valid: rules of differentiation that the program does not use, and what a host callback does, are not seen.
+    """
+    versions = [f"{name} {importlib.metadata.version(name)}" for name in _PACKAGES]
+    # Every process may have its own precision.
+    digest = _new(*versions, jax.dtypes.canonicalize_dtype(float).name)
+    closed, _, static = eqx.filter_make_jaxpr(fn)(*jax.tree.map(_outline, args))
+    _feed_param(digest, closed, {})
+    digest.update(_ADDRESS.sub("", eqx.tree_pformat(static, width=10**6)).encode())
+    return digest.hexdigest()
+
+
+def _outline(x):
+    return jax.ShapeDtypeStruct(x.shape, x.dtype) if is_array(x) else x
+
+
+def _new(*words: str):
+    return hashlib.blake2b("\n".join(words).encode(), digest_size=16)
+
+
+def _feed_param(digest, x: Any, known: dict[int, bytes]) -> None:
+    """What stands in an equation: programs by their equations, arrays by their bytes, the rest as written, without addresses."""
+    if isinstance(x, _PROGRAMS):
+        # A program that is called from many places is written once.
+        if id(x) not in known:
+            known[id(x)] = _equations(x, known)
+        digest.update(known[id(x)])
+    elif hasattr(x, "dtype") and hasattr(x, "__array__"):
+        # Constants come as arrays of several kinds.
+        digest.update(f"{x.dtype}{np.shape(x)}".encode())
+        _feed(digest, x)
+    elif isinstance(x, tuple | list):
+        digest.update(f"({len(x)}".encode())
         for y in x:
-            yield from _functions(y)
-
-
-def _feed_function(digest, fn: Any, seen: set[int]) -> None:
-    """What a function does: its code (the name of one of our own) and the numbers that it holds (defaults, closure)."""
-    if id(fn) in seen:
-        return
-    seen.add(id(fn))
-    if isinstance(fn, functools.partial):
-        held: list[Any] = [fn.func, fn.args, fn.keywords]
+            _feed_param(digest, y, known)
+    elif isinstance(x, dict):
+        _feed_param(digest, sorted(x.items(), key=lambda item: str(item[0])), known)
+    elif isinstance(x, set | frozenset):
+        # Their order changes from process to process.
+        _feed_param(digest, sorted(_ADDRESS.sub("", repr(y)) for y in x), known)
+    elif callable(x):
+        digest.update(getattr(x, "__qualname__", type(x).__qualname__).encode())
     else:
-        fn = inspect.unwrap(fn)
-        if str(fn.__module__).split(".")[0] == __name__.split(".")[0]:
-            digest.update(f"{fn.__module__}.{fn.__qualname__}".encode())
-        else:
-            _feed_code(digest, fn.__code__)
-        held = [fn.__defaults__, fn.__kwdefaults__, dict(inspect.getclosurevars(fn).nonlocals)]
-    for x in jax.tree.leaves(held):
-        if is_array(x):
-            _feed(digest, x)
-        elif isinstance(x, bool | int | float | complex | str | bytes):
-            digest.update(repr(x).encode())
-    for inner in _functions(held):
-        _feed_function(digest, inner, seen)
+        digest.update(_ADDRESS.sub("", repr(x)).encode() + b"\n")
 
 
-def _feed_code(digest, code: types.CodeType) -> None:
-    digest.update(code.co_code + repr(code.co_names).encode())
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            _feed_code(digest, constant)
+def _equations(closed, known: dict[int, bytes]) -> bytes:
+    digest, names = _new(), {}
+    _feed_param(digest, list(getattr(closed, "consts", ())), known)
+    # Up to some version of JAX, the constants stand in a program of their own around the equations.
+    jaxpr = getattr(closed, "jaxpr", closed)
+    for var in (*jaxpr.constvars, *jaxpr.invars):
+        names[var] = len(names)
+        digest.update(f"{var.aval}\n".encode())
+    for equation in jaxpr.eqns:
+        digest.update(f"{equation.primitive.name}\n".encode())
+        _feed_inputs(digest, equation.invars, names, known)
+        _feed_param(digest, equation.params, known)
+        for var in equation.outvars:
+            names[var] = len(names)
+            digest.update(f"{var.aval}\n".encode())
+    _feed_inputs(digest, jaxpr.outvars, names, known)
+    return digest.digest()
+
+
+def _feed_inputs(digest, inputs, names: dict, known: dict[int, bytes]) -> None:
+    for x in inputs:
+        if isinstance(x, jax.extend.core.Literal):
+            _feed_param(digest, x.val, known)
         else:
-            # A set is written in an order that changes from process to process.
-            digest.update(repr(sorted(map(repr, constant)) if isinstance(constant, frozenset) else constant).encode())
+            digest.update(f"v{names[x]}\n".encode())
 
 
 def _feed(digest, x) -> None:
+    if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key):
+        x = jax.random.key_data(x)
     if np.ndim(x) == 0 or not isinstance(x, np.ndarray):
         digest.update(np.asarray(x).tobytes())
         return

@@ -12,7 +12,7 @@ from .._model import Span
 from .._results import from_names, names
 from .._scale import AbstractScale, Solution
 from .._typing import Tree
-from ._identity import fingerprint
+from ._identity import fingerprint, program
 from ._spread import is_array
 
 _FORMAT = "jaxmsm march, version 1"
@@ -87,13 +87,17 @@ def march(
         guess are the last ones (a rollout keeps them all); and one report a step.
 
     Raises:
-        ValueError: the checkpoint belongs to another march.
+        ValueError: the checkpoint belongs to another march: other numbers or functions (`mend` aside), or other versions of
+            jaxmsm and JAX.
     """
     count = len(jax.tree.leaves(eqx.filter(loads, is_array))[0])
     first = _row(loads, 0)
-    identity = fingerprint(scale, loads, state, guess, cut_back)
+    given = (state, guess)
     state = scale.init(first) if state is None else state
     guess = scale.cold(first) if guess is None else guess
+    identity = ""
+    if checkpoint is not None:
+        identity = fingerprint(scale, loads, *given, cut_back, program(_step, scale, first, state, guess))
     walk = _Walk(scale, state, guess, None if cut_back is None else cut_back.start)
     reports, answers = _resume(checkpoint, identity, walk, first)
     for index in range(len(reports), count):
