@@ -18,6 +18,7 @@ from _toys import Kepler, loads_of
 
 import jaxmsm
 from jaxmsm.io import HDF5Sink, MemorySink, ZarrSink, read_store, sink_for
+from jaxmsm.solve import _identity
 
 N = 50
 CHEAP, THOROUGH = Kepler(jnp.asarray(1.0), limit=40), Kepler(jnp.asarray(1.0))
@@ -182,18 +183,64 @@ def test_another_campaign_is_refused(tmp_path, name):
         jaxmsm.campaign(Kepler(jnp.asarray(1.1)), given(), sink_for(path), block=8)
 
 
-def test_a_campaign_of_another_function_is_another_campaign():
+def shifted(solution, slope):
+    """Keeps the value, moved by a number of this module."""
+    return {"value": solution.value + SHIFT}
+
+
+SHIFT = 0.0
+
+
+def test_a_campaign_of_another_function_is_another_campaign(monkeypatch):
     def run(sink, factor, **how):
         law = jaxmsm.solids.Law(lambda F, past, p: (factor * p * F, past), 1.0)
-        jaxmsm.campaign(jaxmsm.Closed(law), np.stack([np.eye(2)] * 2), sink, **how)
+        return jaxmsm.campaign(jaxmsm.Closed(law), np.stack([np.eye(2)] * 2), sink, **how)
 
     sink = MemorySink()
     run(sink, 1.0)
-    run(sink, 1.0)  # the same again, made anew
+    assert run(sink, 1.0).solved == 0  # the same again, made anew
     with pytest.raises(ValueError, match="another campaign"):
         run(sink, 5.0)  # the same code, another number in its closure
     with pytest.raises(ValueError, match="another campaign"):
         run(sink, 1.0, keep=lambda solution, slope: {"value": 2 * solution.value})
+    with monkeypatch.context() as patch:
+        patch.setattr(_identity, "_PACKAGES", ("jax", "jaxlib"))
+        with pytest.raises(ValueError, match="another campaign"):
+            run(sink, 1.0)  # another version
+    sink = MemorySink()
+    run(sink, np.ones((2, 2)), keep=shifted)
+    assert run(sink, np.ones((2, 2)), keep=shifted).solved == 0
+    with pytest.raises(ValueError, match="another campaign"):
+        run(sink, np.array([[1.0, 1.0], [1.0, 5.0]]), keep=shifted)
+    monkeypatch.setitem(globals(), "SHIFT", 1.0)
+    with pytest.raises(ValueError, match="another campaign"):
+        run(sink, np.ones((2, 2)), keep=shifted)  # the same code, another number where it looks
+
+
+def test_a_program_is_the_same_in_every_process():
+    # Laws with history, a cell's loops and a controller of time steps: what is written about them must not hold addresses.
+    code = """
+import jax
+jax.config.update('jax_enable_x64', True)
+import test_campaign
+print(*test_campaign.programs())
+"""
+    places = [str(pathlib.Path(__file__).parent), str(pathlib.Path(jaxmsm.__file__).parent.parent)]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(places), "PYTHONHASHSEED": "7", "JAX_NUMPY_RANK_PROMOTION": "raise"}
+    run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120, check=True)
+    assert run.stdout.split() == programs()
+
+
+def programs():
+    """Fingerprints of some scales' programs, slopes included."""
+    metal = jaxmsm.solids.J2(1.3, 0.7, jaxmsm.solids.Linear(0.004, 0.1))
+    cell = jaxmsm.PeriodicCell(np.eye(4, dtype=int), [metal, jaxmsm.solids.NeoHookean(1.0, 1.0)])
+    flow = jaxmsm.Flow(jaxmsm.Rate(lambda t, x, drive: -x * drive), jnp.asarray(1.0))
+    span = jaxmsm.Span(jnp.asarray(0.0), jnp.asarray(1.0), jnp.asarray(2.0))
+    run = lambda scale, load: scale.linearize(load)
+    return [
+        _identity.program(run, scale, load) for scale, load in ((cell, jnp.eye(2)), (flow, span), (jaxmsm.batched(CHEAP), given()))
+    ]
 
 
 def test_what_is_no_store_is_left_alone(tmp_path):

@@ -157,6 +157,17 @@ def test_another_march_is_refused(tmp_path):
         jaxmsm.march(SCALE, path_of(2), checkpoint=keeper)
 
 
+def test_a_march_of_another_function_is_another_march(tmp_path):
+    def run(factor):
+        law = jaxmsm.solids.Law(lambda F, past, p: (factor * p * F, past), 1.0)
+        return jaxmsm.march(jaxmsm.Closed(law), jnp.stack([jnp.eye(2)] * 2), checkpoint=Checkpoint(tmp_path / "march.npz"))[1]
+
+    first = run(np.ones((2, 2)))
+    assert same(run(np.ones((2, 2))), first)
+    with pytest.raises(ValueError, match="hold this very march"):
+        run(np.array([[1.0, 1.0], [1.0, 5.0]]))
+
+
 def test_killed_and_resumed_with_the_same_bits(tmp_path):
     places = [
         str(pathlib.Path(__file__).parent),
