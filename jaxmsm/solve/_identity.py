@@ -91,7 +91,8 @@ def _feed_param(digest, x: Any, known: dict[int, bytes]) -> None:
 
 
 def _equations(closed, known: dict[int, bytes]) -> bytes:
-    digest, names = _new(), {}
+    digest = _new()
+    names: dict[Any, int] = {}
     _feed_param(digest, list(getattr(closed, "consts", ())), known)
     # Up to some version of JAX, the constants stand in a program of their own around the equations.
     jaxpr = getattr(closed, "jaxpr", closed)
