@@ -7,7 +7,7 @@ import optax
 import pytest
 
 import jaxmsm as msm
-from jaxmsm.inference import FirstOrder
+from jaxmsm.inference import FirstOrder, LevenbergMarquardt
 from jaxmsm.solids import NeoHookean
 
 RNG = np.random.default_rng(0)
@@ -35,6 +35,45 @@ def test_covariance_of_linear_least_squares():
     np.testing.assert_allclose(absolute.covariance, inverse, rtol=1e-8)
 
 
+def test_weighted_linear_least_squares():
+    # In closed form: A'WA x = A'Wb, with the covariance (A'WA)^-1 where the weights are one over the variances.
+    weights = np.linspace(0.5, 4.0, 20)
+    inverse = np.linalg.inv(DESIGN.T @ (weights[:, None] * DESIGN))
+    exact = inverse @ DESIGN.T @ (weights * DATA)
+    left = np.sum(weights * (DESIGN @ exact - DATA) ** 2)
+    for reverse in (False, True):
+        method = LevenbergMarquardt(reverse=reverse)
+        found, how = msm.fit(straight, jnp.zeros(3), weights=jnp.asarray(weights), method=method)
+        np.testing.assert_allclose(found, exact, rtol=1e-8)
+        np.testing.assert_allclose(how.covariance, left / 17 * inverse, rtol=1e-8)
+        np.testing.assert_allclose(how.cost[-1], left / 2, rtol=1e-12)
+    known = msm.fit(straight, jnp.zeros(3), weights=jnp.asarray(weights), absolute=True)[1]
+    np.testing.assert_allclose(known.covariance, inverse, rtol=1e-8)
+    # One number for all weighs the data against nothing: the same fit, the same errors, another absolute variance.
+    one = msm.fit(straight, jnp.zeros(3), weights=4.0, absolute=True)[1]
+    np.testing.assert_allclose(one.covariance, np.linalg.inv(DESIGN.T @ DESIGN) / 4, rtol=1e-8)
+
+
+def test_a_first_order_method_finds_linear_least_squares():
+    exact = np.linalg.lstsq(DESIGN, DATA)[0]
+    found, how = msm.fit(straight, jnp.zeros(3), method=FirstOrder(optax.adam(0.05), gtol=1e-4), max_steps=1000)
+    assert how.ok and how.covariance is None
+    # The gradient fell by 1e-4, and the condition of the design squared is some 3.
+    np.testing.assert_allclose(found, exact, rtol=1e-3)
+
+
+def test_as_many_data_as_parameters_leave_no_errors():
+    def misfit(p):
+        return fine(jnp.asarray(DESIGN[:3]) @ p - jnp.asarray(DATA[:3]))
+
+    _, how = msm.fit(misfit, jnp.zeros(3))
+    assert how.ok and not how.unidentifiable and np.isnan(how.errors).all() and np.isnan(how.covariance).all()
+    inverse = np.linalg.inv(DESIGN[:3].T @ DESIGN[:3])
+    known = msm.fit(misfit, jnp.zeros(3), absolute=True)[1]
+    # The condition of the square of three rows.
+    np.testing.assert_allclose(known.covariance, inverse, rtol=1e-8)
+
+
 def test_what_the_data_do_not_determine_has_no_finite_variance():
     found, how = msm.fit(lambda p: fine(jnp.stack([p[0] - 1.0, 2 * p[0] - 2.1, 0.0 * p[1]])), jnp.array([0.0, 3.0]))
     assert how.unidentifiable
@@ -43,9 +82,13 @@ def test_what_the_data_do_not_determine_has_no_finite_variance():
     assert np.isnan(how.covariance[0, 1]) and np.isnan(how.correlation[1, 1])
 
 
-@pytest.mark.parametrize("method", [None, FirstOrder(optax.adam(0.05))], ids=["levenberg", "adam"])
-def test_a_trial_in_a_forbidden_region_is_rejected(method):
-    # The law admits stretches above zero only; from 1.5 the first full step of Levenberg-Marquardt lands below.
+@pytest.mark.parametrize(
+    ("method", "close"),
+    [(LevenbergMarquardt(), 1e-6), (FirstOrder(optax.sign_sgd(optax.exponential_decay(2.0, 2, 0.7))), 1e-6)],
+    ids=["levenberg", "sign"],
+)
+def test_a_trial_in_a_forbidden_region_is_rejected(method, close):
+    # The law admits stretches above zero only; from 1.5 the first full step of either method lands below.
     law = msm.Closed(NeoHookean(1.0, 2.0))
     target = law(jnp.diag(jnp.array([0.3, 1.0]))).value[0, 0]
 
@@ -53,10 +96,13 @@ def test_a_trial_in_a_forbidden_region_is_rejected(method):
         solution = law(jnp.diag(jnp.stack([stretch, jnp.ones_like(stretch)])))
         return (solution.value[0, 0] - target)[None], solution.result
 
-    found, how = msm.fit(misfit, jnp.asarray(1.5), **({} if method is None else {"method": method, "max_steps": 400}))
-    np.testing.assert_allclose(found, 0.3, rtol=1e-6 if method is None else 2e-2)
-    if method is None:
-        assert how.failed > 0
+    seen = []
+    found, how = msm.fit(
+        misfit, jnp.asarray(1.5), method=method, max_steps=400, on_step=lambda step, cost, x: seen.append(float(x))
+    )
+    np.testing.assert_allclose(found, 0.3, rtol=close)
+    assert how.failed > 0 and how.rejected >= how.failed
+    assert min(seen) > 0 and np.isfinite(how.cost).all()
 
 
 def test_a_guarded_member_that_fails_at_the_second_solve_says_so():
