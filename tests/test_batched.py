@@ -239,3 +239,27 @@ def test_bad_input():
         jaxmsm.batched(jnp.sin)
     with pytest.raises(ValueError, match="`order` must hold one cost a member"):
         jaxmsm.batched(SCALE, chunk=2, order=jnp.ones(3))(loads)
+
+
+class Remembers(jaxmsm.AbstractScale):
+    """A small load, a small answer, and a history of a MiB of zeros."""
+
+    def init(self, load, *, key=None):
+        return jnp.zeros(2**17, load.dtype)
+
+    def __call__(self, load, state=None, *, guess=None):
+        state = self.init(load) if state is None else state
+        return jaxmsm.Solution(load, state + load, None, jaxmsm.RESULTS.successful, {})
+
+
+def test_history_counts_in_the_default_chunk_of_an_accelerator():
+    # A MiB and a few bytes a member, 16 times that its working set: 4 GiB hold not quite 256, hence 128. The load alone says 1024.
+    loads, states = jnp.zeros(1024), jax.ShapeDtypeStruct((1024, 2**17), jnp.zeros(0).dtype)
+    many = jaxmsm.batched(Remembers())
+
+    def chunks(*args):
+        text = jax.jit(lambda *args: many(*args)).trace(*args).lower(lowering_platforms=("cuda",)).as_text()
+        return [n for n in (64, 128, 256, 512, 1024) if f"tensor<{1024 // n}x{n}x131072xf64>" in text]
+
+    assert chunks(loads) == [128]
+    assert chunks(loads, states) == [128]

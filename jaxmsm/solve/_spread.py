@@ -15,7 +15,7 @@ _NATIVE = 4 * 2**30
 """Bytes that a native chunk of default size may take, by the rule of thumb of `lanes`."""
 
 _VECTORS = 16
-"""Working arrays a solver needs, in units of what enters it."""
+"""Working arrays a solver needs, in units of what enters it or leaves it."""
 
 
 def is_array(x) -> bool:
@@ -35,9 +35,13 @@ def size(rows: Tree) -> int:
     return n
 
 
-def lanes(rows: Tree, m: int) -> int:
-    """How many members a native chunk holds by default: a power of two, by the size of what enters, whatever the machine."""
-    each = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(rows)) // m
+def lanes(row: Tree, found: Tree, m: int) -> int:
+    """How many members a native chunk holds by default: a power of two, whatever the machine.
+
+    By the size of what enters for one member or of what leaves it, whichever is more: a member that starts from nothing but
+    its load still answers with a state and a guess.
+    """
+    each = max(sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(tree)) for tree in (row, found))
     most = max(1, min(_NATIVE // (_VECTORS * max(each, 1)), 1024))
     return min(1 << (most.bit_length() - 1), m)
 
@@ -110,7 +114,8 @@ def chunked(member: Callable[[Tree, Tree], Tree], rows: Tree, shared: Tree, chun
     member = jax.jit(sealed(member))
     if chunk is not None:
         return blocks(member, rows, shared, chunk)
-    many = lanes(rows, size(rows))
+    row = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), rows)
+    many = lanes(row, jax.eval_shape(member, row, shared), size(rows))
     return lax.platform_dependent(
         rows,
         shared,
