@@ -16,6 +16,8 @@ from jaxmsm.solids import J2, ArmstrongFrederick, Conductivity, Elastic, Law, Li
     [
         (msm.Steady(msm.Rate(lambda t, x, load: load - x**9), start=jnp.asarray(100.0)), 1.0),
         (msm.Steady(msm.Rate(lambda t, x, load: load - jnp.sinh(x)), start=jnp.asarray(40.0)), np.arcsinh(1.0)),
+        (msm.Steady(msm.Rate(lambda t, x, load: load - x**2), start=jnp.asarray(1e9)), 1.0),
+        (msm.Steady(msm.Rate(lambda t, x, load: 1e-6 * load - x**2), start=jnp.asarray(1e6)), 1e-3),
         (msm.Relaxed(msm.Energy(lambda x, load: x**10 / 10 - load * x), start=jnp.asarray(100.0)), -1.0),
     ],
 )

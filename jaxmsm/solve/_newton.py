@@ -17,8 +17,9 @@ class Newton(eqx.Module):
     """How the root of a small dense system is found.
 
     Attributes:
-        rtol: the residual is reduced to this fraction of its scale (default 1e-10 in float64 and 1e-5 in float32); one more
-            step is taken after that, which brings a smooth problem to round-off.
+        rtol: the residual is reduced to this fraction of its scale (default 1e-10 in float64 and 1e-5 in float32), and the
+            correction to the square root of this fraction of the root; that correction is still made, which brings a smooth
+            problem to round-off.
         max_steps: Newton iterations.
         searches: halvings of a step in the line search.
     """
@@ -140,8 +141,9 @@ def root(
         known = jnp.isfinite(norm(dx))
         x, r, good = _search(residual, s, jnp.where(known, dx, 0), accept, how.searches)
         target = least + 64 * eps * norm(J) * (norm(x) + magnitude)
-        # A residual that is small beside a huge first one proves nothing: the correction has to be small too.
-        near = norm(dx) <= jnp.maximum(nearness * (norm(s.x) + magnitude), how.tolerance(dtype) * norm(start))
+        # A residual that is small beside a huge first one proves nothing: the correction has to be small too, beside the root
+        # or, where the root is zero, beside what round-off leaves of the start.
+        near = norm(dx) <= jnp.maximum(nearness * (norm(s.x) + magnitude), 64 * eps * norm(start))
         last = (norm(s.r) <= s.target) & near
         return _State(x, r, target, s.steps + 1, last, ~good & ~last, ~known & ~last)
 
