@@ -263,7 +263,14 @@ def check_export(lab: Lab):
     exported = jax.export.export(jax.jit(program), platforms=["cpu", "cuda"])(leaves)
     assert set(exported.platforms) == {"cpu", "cuda"}
     # One that calls back into Python does not serialize.
-    assert len(exported.serialize()) > 0
+    again = jax.export.deserialize(exported.serialize())
+    expected = jax.tree.leaves((lab.answer.value, lab.answer.result._value))
+    _, *found = jax.jit(again.call, compiler_options=_QUICKLY)(leaves)
+    assert int(found[len(expected) - 1]) == int(expected[-1])
+    # The bounds of the batch and of the two modes.
+    assert distance(found[: len(expected)], expected) < 1e-9
+    _, slope = lab.batch([lab.row.load, lab.row.load])
+    assert distance(found[len(expected) :], jax.tree.map(lambda x: x[0], slope)) < 1e-8
 
 
 def single(tree):

@@ -108,7 +108,8 @@ def test_iterations_saturate_with_contrast():
         _, result, ok, stats = solved(PeriodicCell(_disk(32), laws, solver=NewtonKrylov(rtol=1e-6), preconditioner=Green()), load)
         assert ok, names(result)
         counts[contrast] = int(stats["linear"])
-    assert max(counts.values()) <= 26, counts
+    # One more than was measured there.
+    assert max(counts.values()) <= 18, counts
 
 
 def test_smooth_fields_want_green_jacobi():
@@ -196,15 +197,15 @@ def test_stress_on_a_mechanism_is_refused(small):
 
 
 def test_no_stress_on_a_mechanism_is_no_contradiction():
-    # Zero stress there is met as it is.
+    # Zero stress there is met as it is: of four layers, three are pulled at zero stress across, E / (1 - nu^2) in plane strain.
     image = np.zeros((4, 4), int)
     image[1] = 1
     cell = PeriodicCell(image, [SOLID, PORE], solver=TIGHT)
     load = Mixed(jnp.eye(2).at[1, 1].set(1.01), jnp.zeros((2, 2)), jnp.array([[False, True], [True, True]]))
     value, result, ok, _ = solved(cell, load)
-    assert ok or names(result) == "mechanism"
-    if ok:
-        assert abs(value[0, 0]) < 1e-12 and value[1, 1] > 1e-3
+    assert ok, names(result)
+    stiff = 4 * 0.8 * (1.2 + 0.8) / (1.2 + 2 * 0.8)
+    np.testing.assert_allclose(value, np.diag([0.0, 0.75 * stiff * 0.01]), rtol=0, atol=1e-13)
 
 
 # Hourglass modes -----------------------------------------------------------------------------------------------------------------

@@ -76,7 +76,7 @@ def batched(
         chunk: members computed together as a native batch; chunks follow each other in a loop. The same chunk gives the
             same bits, on any number of devices. A chunk takes as long as its slowest member. None: 1 on a CPU, where
             nothing then waits for anything, and on an accelerator a power of two by the size of a member's state, guess
-            and answer (`chunk_for` counts what the compiled program needs instead). The choice is made where the program is lowered.
+            and answer (`chunk_for` counts what the compiled program needs). It is chosen where the program is lowered.
         mesh: devices among which the batch is divided, over all axes of the mesh, by one `jax.shard_map` without
             communication. The batch may have any length.
         over: which leaves of the scale carry the batch axis, such as `lambda s: s.image` or `lambda s: (s.a, s.b)`;
