@@ -101,7 +101,8 @@ class AsLaw(AbstractLaw):
     @property
     def symmetric(self) -> bool:
         """As the scale says; one that does not say is taken for one without a potential."""
-        return bool(getattr(self.scale, "symmetric", False))
+        # The history that one sub-step hands to the next depends on the load, and that dependence has no potential.
+        return bool(getattr(self.scale, "symmetric", False)) and getattr(self.scale, "substeps", 1) == 1
 
     @property
     def scalar(self) -> bool:

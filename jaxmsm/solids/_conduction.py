@@ -17,6 +17,7 @@ class Conductivity(ComponentLaw):
 
     linear: ClassVar[bool] = True
     small: ClassVar[bool] = True
+    symmetric: ClassVar[bool] = True
     scalar: ClassVar[bool] = True
 
     k: Number = eqx.field(converter=number)
@@ -34,6 +35,7 @@ class AnisotropicConductivity(ComponentLaw):
 
     linear: ClassVar[bool] = True
     small: ClassVar[bool] = True
+    symmetric: ClassVar[bool] = True
     scalar: ClassVar[bool] = True
 
     K: Float[Array, "..."] = eqx.field(converter=array)

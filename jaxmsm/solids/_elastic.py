@@ -23,6 +23,7 @@ class Elastic(ComponentLaw):
 
     linear: ClassVar[bool] = True
     small: ClassVar[bool] = True
+    symmetric: ClassVar[bool] = True
 
     lam: Number = eqx.field(converter=number)
     mu: Number = eqx.field(converter=number)
@@ -51,6 +52,7 @@ class Cubic(ComponentLaw):
 
     linear: ClassVar[bool] = True
     small: ClassVar[bool] = True
+    symmetric: ClassVar[bool] = True
 
     C11: Number = eqx.field(converter=number)
     C12: Number = eqx.field(converter=number)
@@ -70,6 +72,7 @@ class Orthotropic(ComponentLaw):
 
     linear: ClassVar[bool] = True
     small: ClassVar[bool] = True
+    symmetric: ClassVar[bool] = True
 
     C11: Number = eqx.field(converter=number)
     C22: Number = eqx.field(converter=number)
@@ -141,6 +144,7 @@ class Anisotropic(ComponentLaw):
 
     linear: ClassVar[bool] = True
     small: ClassVar[bool] = True
+    symmetric: ClassVar[bool] = True
 
     C: Float[Array, "..."] = eqx.field(converter=array)
 

@@ -1,5 +1,7 @@
 """Hyperelasticity at finite strain in closed form."""
 
+from typing import ClassVar
+
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool
@@ -23,6 +25,8 @@ class SaintVenantKirchhoff(ComponentLaw):
         lam: first Lame constant, in the unit of stress.
         mu: shear modulus, in the unit of stress.
     """
+
+    symmetric: ClassVar[bool] = True
 
     lam: Number = eqx.field(converter=number)
     mu: Number = eqx.field(converter=number)
@@ -51,6 +55,8 @@ class NeoHookean(ComponentLaw):
         mu: shear modulus at small strain, in the unit of stress.
         lam: first Lame constant at small strain, in the unit of stress.
     """
+
+    symmetric: ClassVar[bool] = True
 
     mu: Number = eqx.field(converter=number)
     lam: Number = eqx.field(converter=number)

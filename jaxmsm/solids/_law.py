@@ -35,8 +35,8 @@ class AbstractLaw(eqx.Module):
 
     @property
     def symmetric(self) -> bool:
-        """The tangent is symmetric (there is a potential, or the update has one)."""
-        return True
+        """The tangent is symmetric (there is a potential, or the update has one); one that does not say so gets GMRES."""
+        return False
 
     @property
     def scalar(self) -> bool:

@@ -1,6 +1,6 @@
 """A network as an elastic law: an energy convex in (F, cof F, det F)."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -33,6 +33,8 @@ class Polyconvex(AbstractLaw):
         growth: factor of the growth term, through softplus.
         scale: unit of stress that the network's energy is counted in.
     """
+
+    symmetric: ClassVar[bool] = True
 
     forward: tuple[Float[Array, "..."], ...]
     skip: tuple[Float[Array, "..."], ...]
