@@ -275,3 +275,28 @@ def test_replication_translation_and_rotation_change_nothing():
     c, s = np.cos(0.7), np.sin(0.7)
     Q = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]])
     np.testing.assert_allclose(stress(image, jnp.asarray(Q @ F)), Q @ P, **near)
+
+
+# Second derivatives --------------------------------------------------------------------------------------------------------------
+
+
+def test_second_derivatives_are_differences_of_the_first():
+    # In a modulus, in the load, and mixed: what a macro Newton with sensitivities, or an uncertainty, takes.
+    image = np.random.default_rng(0).integers(0, 2, (4, 4))
+    direction = jnp.array([[1.0, 0.5], [0.2, -0.3]])
+
+    def weighed(p):
+        laws = [NeoHookean(p[0], 1.5), NeoHookean(8.0, 10.0)]
+        return jnp.sum(direction * PeriodicCell(image, laws, solver=TIGHT)(rest(2) + (0.05 + p[1]) * direction).value)
+
+    gradient = jax.grad(weighed)
+    p = jnp.array([1.0, 0.0])
+    slope, hessian = jax.jit(lambda p: (gradient(p), jax.jacfwd(gradient)(p)))(p)
+    gradient = jax.jit(gradient)
+    np.testing.assert_allclose(gradient(p), slope, rtol=1e-10)  # Two programs, solved to 1e-12 each.
+    h = 1e-5
+    expected = [(gradient(p + h * e) - gradient(p - h * e)) / (2 * h) for e in rest(2)]
+    # Central differences: 1e-12 of the solver over h.
+    np.testing.assert_allclose(hessian, expected, rtol=0, atol=1e-7)
+    np.testing.assert_allclose(hessian, hessian.T, rtol=0, atol=1e-10)
+    assert np.abs(hessian).min() > 1e-3  # No entry is zero by accident.
