@@ -1,5 +1,6 @@
 """The voxel cell at the ends of its range: pores, islands, extreme contrast, stress control, mechanisms, hourglass modes."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +10,7 @@ from oracles import peers
 from jaxmsm import Mixed, PeriodicCell, names
 from jaxmsm.bridges import Green, GreenJacobi
 from jaxmsm.solids import Conductivity, Elastic, NeoHookean, to_voigt
-from jaxmsm.solve import NewtonKrylov
+from jaxmsm.solve import CG, GMRES, NewtonKrylov
 from jaxmsm.space import Full, Periodic, Reduced, Voxels
 
 TIGHT = NewtonKrylov(rtol=1e-12)
@@ -248,3 +249,37 @@ def test_insulating_pores_conduct_nothing_across():
     assert ok
     # In parallel along the layers: 2 times 5/6; nothing across.
     np.testing.assert_allclose(slope, np.diag([0.0, 2 * 5 / 6]), rtol=0, atol=1e-12)
+
+
+# Derivatives that are not found --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("linear", [CG(max_steps=1), GMRES(max_steps=1, restart=1)], ids=["cg", "gmres"])
+def test_an_adjoint_that_stagnates_gives_no_number(linear):
+    # The answer is known from a patient solve and handed in; the derivative's own solve is then given a step a pass.
+    image = np.random.default_rng(0).integers(0, 2, (6, 6))
+
+    @jax.jit
+    def graded(cell, load, guess):
+        def loss(mu, load):
+            solution = eqx.tree_at(lambda c: c.laws[0].mu, cell, mu)(load, guess=guess)
+            return jnp.sum(solution.value[0]), solution.ok
+
+        mu = cell.laws[0].mu
+        answer, slope = jax.value_and_grad(loss, argnums=(0, 1), has_aux=True)(mu, load)
+        along = jax.jvp(lambda mu: loss(mu, load)[0], (mu,), (jnp.ones_like(mu),))[1]
+        return answer, slope, along
+
+    load = jnp.eye(2).at[0, 1].set(0.1)
+    laws = [NeoHookean(jnp.asarray(0.8), jnp.asarray(1.2)), NeoHookean(80.0, 120.0)]
+    patient = PeriodicCell(image, laws, solver=TIGHT)
+    guess = jax.jit(lambda cell, load: cell(load).guess)(patient, load)
+    (expected, ok), slope, along = graded(patient, load, guess)
+    assert ok and np.isfinite(slope[0]) and np.isfinite(slope[1]).all()
+    np.testing.assert_allclose(along, slope[0], rtol=1e-9)
+    hasty = PeriodicCell(image, laws, solver=NewtonKrylov(linear=linear))
+    (found, ok), slope, along = graded(hasty, load, guess)
+    # The value is the patient one's, and valid; its derivatives are not known.
+    assert ok
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    assert np.isnan(slope[0]) and np.isnan(slope[1]).any() and np.isnan(along)
