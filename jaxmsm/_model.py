@@ -1,8 +1,8 @@
 """The shapes in which physics enters: an energy, a rate, an update; and the loads that a coarser world imposes."""
 
 import abc
-import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from types import CellType
 from typing import Any
 
 import equinox as eqx
@@ -112,13 +112,25 @@ class Span(eqx.Module):
 
 
 def refuse_traced(fn: Any, where: str) -> None:
-    """Raise where a function closes over a number that is being differentiated, batched or compiled.
+    """Raise where a function closes over a number that is being differentiated, batched or compiled, itself or through another one.
 
-    What is found by iteration is differentiated with respect to what its equations are handed; a number in a closure would be taken
-    for a constant, and its gradient would be zero without a word.
+    A law is handed through the solver of a cell by its parameters; a number in a closure would be taken for a constant there.
     """
-    fn = inspect.unwrap(fn) if callable(fn) else fn
-    closed = inspect.getclosurevars(fn).nonlocals if inspect.isfunction(fn) else {}
-    held = [closed, getattr(fn, "__defaults__", None), getattr(fn, "args", None), getattr(fn, "keywords", None)]
-    if any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(held)):
+    if any(isinstance(x, jax.core.Tracer) for x in _held(fn, set())):
         raise ValueError(f"Argument {where} must not close over a traced number, which would lose its gradient: hand it in.")
+
+
+def _held(thing: Any, seen: set[int]) -> Iterator[Any]:
+    """What a tree of numbers and functions holds, closures, defaults and arguments bound included."""
+    for x in jax.tree.leaves(thing):
+        if callable(x) and id(x) not in seen:
+            seen.add(id(x))
+            inside = [getattr(x, name, None) for name in _BOUND]
+            cells = [cell.cell_contents for cell in getattr(x, "__closure__", None) or () if cell != _EMPTY]
+            yield from _held((inside, cells), seen)
+        elif not callable(x):
+            yield x
+
+
+_BOUND = ("__wrapped__", "__self__", "__func__", "__defaults__", "__kwdefaults__", "func", "args", "keywords")
+_EMPTY = CellType()

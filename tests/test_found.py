@@ -1,5 +1,7 @@
 """What is found by iteration is found, and its derivatives are those of all it depends on."""
 
+import functools
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -47,14 +49,48 @@ def test_a_far_start_is_solved_or_said_to_fail(scale, exact):
     np.testing.assert_allclose(enough.value, exact, rtol=1e-8)
 
 
-def test_a_number_in_a_closure_is_refused_where_its_gradient_would_be_lost():
-    rate = lambda p: msm.Steady(msm.Rate(lambda t, x, load: p - x), start=jnp.asarray(0.0))(jnp.asarray(0.0)).value
-    energy = lambda p: msm.Relaxed(msm.Energy(lambda x, load: (x - p) ** 2), start=jnp.asarray(0.0))(jnp.asarray(0.0)).value
-    law = lambda p: Law(lambda F, past, _: (p * F, past))(jnp.eye(2), ())[0][0, 0]
-    for scale in (rate, energy, law):
-        scale(2.0)  # a plain number is a constant, and is meant so
+def within(p):
+    """A steady point x = p + y of a rate that asks a minimum y = p - x / 2 of an energy: x = 4 p / 3."""
+
+    def deeper(y, x):
+        return (y - p + x / 2) ** 2
+
+    def rate(t, x, load):
+        return p + msm.Relaxed(msm.Energy(deeper, lambda y, x: y), start=jnp.asarray(0.0))(x).value - x
+
+    return msm.Steady(msm.Rate(rate), start=jnp.asarray(0.0))(jnp.asarray(0.0)).value
+
+
+def through(p):
+    class Hidden(msm.AbstractRate):
+        def __call__(self, t, x, load):
+            return p**2 - x * load
+
+    return msm.Steady(Hidden(), start=jnp.asarray(1.0))(jnp.asarray(0.5)).value
+
+
+def test_a_number_in_a_closure_is_differentiated_like_any_other():
+    p, batch = jnp.asarray(1.3), jnp.array([0.7, 1.3])
+    exact = lambda p: 2 * p**2
+    of_a_batch = lambda f: lambda p: jnp.sum(jax.vmap(f)(p * batch))
+    for derive in (lambda f: f, jax.jacfwd, jax.hessian, lambda f: jax.grad(of_a_batch(f))):
+        np.testing.assert_allclose(jax.jit(derive(through))(p), derive(exact)(p), rtol=1e-12)
+    np.testing.assert_allclose(through(1.3), exact(1.3), rtol=1e-12)
+    # One scale inside the other, each closing over the number.
+    np.testing.assert_allclose(jax.jit(jax.value_and_grad(within))(p), (4 * p / 3, 4 / 3), rtol=1e-12)
+
+
+def test_a_law_refuses_a_number_in_a_closure_whose_gradient_would_be_lost():
+    def law(p, hide=lambda fn: fn):
+        double = hide(lambda F: p * F)
+        return Law(lambda F, past, _: (double(F), past))(jnp.eye(2), ())[0][0, 0]
+
+    bound = lambda p: Law(functools.partial(lambda p, F, past, _: (p * F, past), p))(jnp.eye(2), ())[0][0, 0]
+    cases = [bound, law, lambda p: law(p, jax.jit), lambda p: law(p, lambda fn: [fn][0].__call__)]
+    for case in cases:
+        assert case(2.0) == case(np.asarray(2.0)) == case(jnp.asarray(2.0)) == 2  # constants, and meant so
         with pytest.raises(ValueError, match="close over a traced number"):
-            jax.grad(scale)(2.0)
+            jax.grad(case)(2.0)
 
 
 def test_a_scale_as_a_law_says_what_it_is():

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.flatten_util import ravel_pytree
 
-from .._model import AbstractEnergy, refuse_traced
+from .._model import AbstractEnergy
 from .._results import RESULTS
 from .._scale import AbstractScale, hold
 from .._typing import Tree
@@ -24,7 +24,7 @@ class Relaxed(AbstractScale):
     and runs downhill. There is no guess.
 
     Valid: up to some hundreds of unknowns (the Hessian is dense). Directions that cost no energy (a rigid shift) are left
-        alone. Parameters are float leaves of the energy; a function that closes over a traced number has no gradient in it.
+        alone. Parameters are float leaves of the energy, or what its function closes over.
     Fails: `nonfinite` (the energy or its slope at the start), `nonfinite_input`, `line_search_failed`,
         `nonlinear_max_steps_reached`, `indefinite` (a saddle or a maximum was reached: start elsewhere).
 
@@ -43,7 +43,6 @@ class Relaxed(AbstractScale):
 
     def __call__(self, load, state=None, *, guess=None):
         del guess
-        refuse_traced(getattr(self.energy, "fn", None), "`energy` (its numbers belong into the load or into an `AbstractEnergy`)")
         state = self.init(load) if state is None else state
         begin, unravel = ravel_pytree(hold(state))
         arrays, rest = eqx.partition((self.energy, load), eqx.is_array)

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.flatten_util import ravel_pytree
 
-from .._model import AbstractRate, refuse_traced
+from .._model import AbstractRate
 from .._results import RESULTS
 from .._scale import AbstractScale, hold
 from .._typing import Tree
@@ -24,7 +24,7 @@ class Steady(AbstractScale):
     need not be the one that the flow would reach, nor stable: ask for `stability`.
 
     Valid: up to some hundreds of unknowns (the tangent is dense), and a rate without conserved quantities, whose tangent is
-        singular: eliminate them first. Parameters are float leaves of the rate.
+        singular: eliminate them first. Parameters are float leaves of the rate, or what its function closes over.
     Fails: `nonfinite`, `nonfinite_input`, `singular` (a conserved quantity, or a fold), `line_search_failed`,
         `nonlinear_max_steps_reached`.
 
@@ -48,7 +48,6 @@ class Steady(AbstractScale):
 
     def __call__(self, load, state=None, *, guess=None):
         del guess
-        refuse_traced(getattr(self.rate, "fn", None), "`rate` (its numbers belong into the load or into an `AbstractRate`)")
         state = self.init(load) if state is None else state
         begin, unravel = ravel_pytree(hold(state))
         t = jnp.asarray(self.t, begin.dtype)

@@ -17,6 +17,7 @@ class Law(AbstractLaw):
 
     Two phases whose laws share `fn` (the same function object) and differ in their parameters are evaluated together. In a cell the
     function is batched over voxels: on a CPU, sums of products are much faster there than `@` or `jnp.linalg` on 3 x 3 arrays.
+    What it closes over is constant; a traced number there is refused.
 
     Attributes:
         fn: a pure function; the history it returns has the tree, shapes and dtypes of the one it gets.

@@ -20,14 +20,20 @@ def implicit(residual: Callable, solve_linear: Callable, root: Tree, params: Tre
     """`root` as a differentiable function of `params`.
 
     Args:
-        residual: `residual(root, params)`, a tree like `root`, zero at the root. Closes over no tracer.
+        residual: `residual(root, params)`, a tree like `root`, zero at the root. What it closes over counts as parameters.
         solve_linear: `solve_linear(matvec, rhs, root, params) -> x`. Closes over no tracer. It must return NaN where its
             recomputed residual says that it did not converge: a gradient that is not known is not a number.
         root: where the residual vanishes; no gradient flows through it.
         params: a tree of arrays, all that the residual depends on.
         symmetric: K is symmetric, and one solver serves both modes.
     """
-    return _implicit(residual, solve_linear, symmetric, hold(root), params)
+    root = hold(root)
+    opened, held = jax.closure_convert(residual, root, params)
+    if not held:
+        return _implicit(residual, solve_linear, symmetric, root, params)
+    return _implicit(
+        lambda x, p: opened(x, p[0], *p[1]), lambda K, b, x, p: solve_linear(K, b, x, p[0]), symmetric, root, (params, held)
+    )
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
