@@ -1,6 +1,7 @@
 """What is found by iteration is found, and its derivatives are those of all it depends on."""
 
 import functools
+from typing import ClassVar
 
 import equinox as eqx
 import jax
@@ -132,3 +133,48 @@ def test_a_law_that_does_not_say_so_has_no_symmetric_tangent():
     cell = lambda n: msm.AsLaw(msm.PeriodicCell(np.zeros((2, 2), int), plain[-1:], substeps=n), jnp.eye(2))
     # What one sub-step leaves to the next depends on the load: at a point, two steps of J2 that turn are .2 % off symmetry.
     assert cell(1).symmetric and not cell(2).symmetric
+
+
+class Spring(msm.AbstractScale):
+    """A scale of one line that counts how often it is asked, and fails at a second asking where it is told to."""
+
+    calls: ClassVar[list] = []
+    unsteady: bool = False
+
+    def init(self, load, *, key=None):
+        return jnp.zeros_like(load)
+
+    def cold(self, load):
+        return jnp.zeros(())
+
+    def __call__(self, load, state=None, *, guess=None):
+        self.calls.append(1)
+        again = jnp.zeros(()) if guess is None else guess
+        ok = (load[0] > 0) & ~(self.unsteady & (again > 0) & (load[0] > 2))
+        result = msm.RESULTS.where(ok, msm.RESULTS.successful, msm.RESULTS.nonlinear_max_steps_reached)
+        return msm.Solution(jnp.where(ok, 2 * load, jnp.nan), state, again + 1, result, {})
+
+
+def test_an_evaluation_of_a_nested_scale_is_one_solve():
+    law = msm.AsLaw(Spring(), jnp.zeros(2))
+    g = jnp.array([1.0, 0.5])
+    for ask in (
+        lambda: law.answer(g, law.init()),
+        lambda: law.by_components((g[0], g[1]), law.init()),
+        lambda: msm.Closed(law)(g),
+    ):
+        Spring.calls.clear()
+        ask()
+        assert len(Spring.calls) == 1
+    assert not bool(law.answer(-g, law.init())[2]) and msm.names(msm.Closed(law)(-g).result) == "out_of_range"
+    np.testing.assert_allclose(msm.Laminate([law, Conductivity(2.0)], [0.3, 0.7], [1.0, 0.0])(g).value, 2 * g, rtol=1e-14)
+
+
+def test_a_guarded_member_whose_second_solve_fails_has_failed():
+    guarded = msm.Guarded(Spring(unsteady=True), safe=jnp.ones(2))
+    loads = jnp.array([[1.0, 0.5], [3.0, 0.5], [-1.0, 0.5]])
+    found = jax.vmap(lambda load: guarded(load))(loads)
+    missed = "nonlinear_max_steps_reached"
+    assert list(msm.names(found.result)) == ["successful", missed, missed]
+    np.testing.assert_array_equal(found.ok, jnp.all(jnp.isfinite(found.value), 1))
+    np.testing.assert_array_equal(found.value[0], 2 * loads[0])

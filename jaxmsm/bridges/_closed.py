@@ -48,8 +48,8 @@ class Closed(AbstractScale):
         if isinstance(load, Mixed):
             return self._controlled(law, load, state, guess)
         load = jnp.asarray(load)
-        P, following = law(load, state)
-        result = judged(law.admissible(load, state), (load, state), (P, following))
+        P, following, admissible = law.answer(load, state)
+        result = judged(admissible, (load, state), (P, following))
         return answer(P, following, state, None, result, {"deformation": load})
 
     def _controlled(self, law, load, state, guess):
@@ -58,7 +58,7 @@ class Closed(AbstractScale):
         def respond(z, arrays):
             law, load, state = eqx.combine(arrays, rest)
             F = load.F + free(z.reshape(load.F.shape), load.mask)
-            return F, *law(F, state), law.admissible(F, state)
+            return F, *law.answer(F, state)
 
         def residual(z, arrays):
             load = eqx.combine(arrays, rest)[1]
@@ -88,7 +88,8 @@ class Closed(AbstractScale):
 class AsLaw(AbstractLaw):
     """A scale as a law, so that scales nest: a laminate of laminates, a body of cells.
 
-    Of a solution the value, the state and whether it is valid survive; codes, stats and guesses do not.
+    One evaluation is one solve. Of a solution the value, the state and whether it is valid survive: every failure inside is
+    `out_of_range` outside. Codes, stats and guesses do not; each evaluation starts from a cold guess.
 
     Attributes:
         scale: any scale whose loads are deformation gradients (or gradients, for conduction).

@@ -173,8 +173,7 @@ def _respond(laws, F: Array, state: Tree):
         numbers, rest = eqx.partition(g.law, is_number)
 
         def one(numbers, F, past, rest=rest):
-            law = eqx.combine(numbers, rest)
-            return *law(F, past), law.admissible(F, past)
+            return eqx.combine(numbers, rest).answer(F, past)
 
         P, new, good = jax.vmap(one, in_axes=(-1, 0, 0))(numbers, F[np.array(g.labels)], past)
         stress.append(P)
