@@ -116,8 +116,9 @@ class Guarded(AbstractScale):
 
     A member that fails at its load is solved once more at `safe`, a load at which the scale is known to work, so that
     every derivative is finite; its value is kept as it was, without a gradient. Masking the value is not enough, since
-    0 x NaN is NaN. The successful members are solved again, from their own guess where the scale takes
-    one (which costs them one residual) and from the start elsewhere; the code is the first failure of the two.
+    0 x NaN is NaN. Every member is solved twice, the successful ones again at their own load: from their own guess where the
+    scale takes one, which costs one residual (with sub-steps the search for the steps again), and at the full price
+    elsewhere (`Steady`, `Relaxed`, `Flow`). The code is the first failure of the two.
     """
 
     scale: AbstractScale
