@@ -1,7 +1,6 @@
 """A battery electrode from its tomography: elastic moduli and ionic tortuosity of hundreds of subvolumes, by volume."""
 
 import collections
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -179,11 +178,7 @@ def _counts(solution):
 
 def solid_laws(options: Options) -> Sequence[AbstractLaw]:
     """Pores of zero stiffness, particles, binder."""
-    return [_elastic(0.0, 0.3), _elastic(*options.particle), _elastic(*options.binder)][: len(options.labels)]
-
-
-def _elastic(E: float, nu: float) -> Elastic:
-    return Elastic(E * nu / ((1 + nu) * (1 - 2 * nu)), E / (2 * (1 + nu)))
+    return [Elastic.from_young(*numbers) for numbers in ((0.0, 0.3), options.particle, options.binder)][: len(options.labels)]
 
 
 def moduli(C: np.ndarray) -> dict[str, np.ndarray]:
@@ -273,6 +268,6 @@ def _draw(options: Options, entry: dict[str, Any], volume: np.ndarray, out: Path
 
 
 def _whole(image: np.ndarray, mirror: bool) -> np.ndarray:
-    for axis in itertools.chain(range(image.ndim) if mirror else ()):
+    for axis in range(image.ndim if mirror else 0):
         image = np.concatenate([image, np.flip(image, axis)], axis)
     return image
