@@ -1,5 +1,6 @@
 """How a scale's work went: one code per batch member, never an exception."""
 
+import warnings
 from typing import Any
 
 import diffrax
@@ -8,23 +9,31 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool
 
+with warnings.catch_warnings():
+    # A sentence replaced draws a warning of equinox's; that of `stagnation` speaks of options that only solvers of lineax have.
+    warnings.filterwarnings("ignore", "Enumeration has duplicate")
 
-class RESULTS(diffrax.RESULTS):  # type: ignore[misc]
-    """Every outcome a scale can report: those of lineax, optimistix and diffrax, and ours.
+    class RESULTS(diffrax.RESULTS):  # type: ignore[misc]
+        """Every outcome a scale can report: those of lineax, optimistix and diffrax, and ours.
 
-    The integers behind the codes shift when a library adds one, so files store names (`names`).
-    """
+        The integers behind the codes shift when a library adds one, so files store names (`names`).
+        """
 
-    successful: Any = ""
-    out_of_range: Any = "The load, the state or a parameter left the range in which this scale is valid. Check its sign and size."
-    buffer_overflow: Any = "A buffer of fixed size was too small. Enlarge it, or drive the steps with `march`, which regrows it."
-    line_search_failed: Any = "No step along the Newton direction reduced the residual. Apply the load in smaller steps."
-    law_failed: Any = "The local iteration of a constitutive law did not converge. Apply the load in smaller steps."
-    indefinite: Any = "The tangent is not positive definite. Use a linear solver for indefinite tangents, or smaller steps."
-    mechanism: Any = "A stress is prescribed where the cell has no stiffness against it. Prescribe the deformation there."
-    no_load_path: Any = "The solid carries no load: the stiffness is zero, which is the answer."
-    substeps_exhausted: Any = "The sub-steps allowed did not reach the end of the load step. Allow more, or apply less load."
-    not_run: Any = "This member has not been run."
+        successful: Any = ""
+        stagnation: Any = (
+            "The linear solver ran out of iterations, or its problem does not get below the tolerance. Use another preconditioner, "
+            "allow more iterations (`CG(max_steps=...)`), or ask for a tolerance that the precision allows (1e-5 in float32)."
+        )
+        out_of_range: Any = (
+            "The load, the state or a parameter left the range in which this scale is valid. Check its sign and size."
+        )
+        line_search_failed: Any = "No step along the Newton direction reduced the residual. Apply the load in smaller steps."
+        law_failed: Any = "The local iteration of a constitutive law did not converge. Apply the load in smaller steps."
+        indefinite: Any = "The tangent is not positive definite. Use a linear solver for indefinite tangents, or smaller steps."
+        mechanism: Any = "A stress is prescribed where the cell has no stiffness against it. Prescribe the deformation there."
+        no_load_path: Any = "The solid carries no load: the stiffness is zero, which is the answer."
+        substeps_exhausted: Any = "The sub-steps allowed did not reach the end of the load step. Allow more, or apply less load."
+        not_run: Any = "This member has not been run."
 
 
 _FINE = ("successful", "event_occurred", "no_load_path")

@@ -178,3 +178,11 @@ def test_a_guarded_member_whose_second_solve_fails_has_failed():
     assert list(msm.names(found.result)) == ["successful", missed, missed]
     np.testing.assert_array_equal(found.ok, jnp.all(jnp.isfinite(found.value), 1))
     np.testing.assert_array_equal(found.value[0], 2 * loads[0])
+
+
+def test_a_code_speaks_of_options_that_exist_here():
+    stuck = msm.Solution(jnp.full(2, jnp.nan), None, None, msm.RESULTS.stagnation, {})
+    for unwrap in (stuck.unwrap, lambda: jax.block_until_ready(eqx.filter_jit(lambda s: s.unwrap())(stuck))):
+        with pytest.raises(RuntimeError, match=r"preconditioner.*CG\(max_steps=") as raised:
+            unwrap()
+        assert "stagnation_iters" not in str(raised.value)
