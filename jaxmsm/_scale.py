@@ -18,7 +18,8 @@ class Solution(eqx.Module):
     """What a scale answers to a load.
 
     `value` is the answer, `state` the history to commit, `guess` where the next solve may start, `result` one code per
-    batch member, `stats` arrays under reserved names (`newton`, `linear`, `residual`, `cost`, and consistency figures).
+    batch member, `stats` arrays under reserved names, and consistency figures: `newton` and `linear` iterations, `cost` (work, in a
+    unit of the scale's own), `residual` (what is left of the equations, as a fraction of what it is measured against).
     """
 
     value: Tree

@@ -25,6 +25,7 @@ from jaxmsm.solids import (
     Polyconvex,
     SaintVenantKirchhoff,
 )
+from jaxmsm.solve import Newton
 
 
 # The value of an energy is its slope in the load: here minus the unknown.
@@ -186,3 +187,24 @@ def test_a_code_speaks_of_options_that_exist_here():
         with pytest.raises(RuntimeError, match=r"preconditioner.*CG\(max_steps=") as raised:
             unwrap()
         assert "stagnation_iters" not in str(raised.value)
+
+
+def test_the_residual_is_a_fraction_whatever_the_unit():
+    def scales(unit):
+        law, rest = NeoHookean(unit, 2 * unit), jnp.eye(2)
+        F = rest.at[0, 1].set(0.1)
+        free = msm.Mixed(F, jnp.zeros((2, 2)), jnp.array([[True, True], [True, False]]))
+        x = jnp.array([0.3, 0.4])
+        few = Newton(max_steps=1)
+        yield msm.Closed(law), F
+        yield msm.Closed(law, solver=few), free
+        yield msm.Laminate([law, law], [0.3, 0.7], [1.0, 0.0]), F
+        yield msm.PeriodicCell(np.zeros((2, 2), int), [law]), F
+        yield msm.Steady(msm.Rate(lambda t, x, load: unit * (load - x**3)), start=x, solver=few), x
+        yield msm.Relaxed(msm.Energy(lambda x, load: unit * jnp.sum(x**4 / 4 - load * x)), start=x, solver=few), x
+        yield msm.Flow(msm.Rate(lambda t, x, load: -x), start=x), msm.Span(jnp.asarray(0.0), jnp.asarray(1.0))
+
+    for (scale, load), (other, _) in zip(scales(1.0), scales(1e6), strict=True):
+        one, million = scale(load).stats, other(load).stats
+        assert {"newton", "linear", "cost", "residual"} <= one.keys()
+        np.testing.assert_allclose(one["residual"], million["residual"], rtol=1e-6, atol=1e-15)  # round-off where it is solved

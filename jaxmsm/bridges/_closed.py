@@ -11,7 +11,7 @@ from .._results import RESULTS
 from .._scale import AbstractScale, Solution, choose, hold
 from .._typing import Tree
 from ..solids import AbstractLaw
-from ..solve import Newton, dense_solve, implicit, less_residual, less_work, norm, root
+from ..solve import Newton, Report, dense_solve, implicit, less_residual, less_work, norm, root
 from ._phases import cast
 
 
@@ -50,7 +50,7 @@ class Closed(AbstractScale):
         load = jnp.asarray(load)
         P, following, admissible = law.answer(load, state)
         result = judged(admissible, (load, state), (P, following))
-        return answer(P, following, state, None, result, {"deformation": load})
+        return answer(P, following, state, None, result, uncounted(P.dtype) | {"deformation": load})
 
     def _controlled(self, law, load, state, guess):
         arrays, rest = eqx.partition((law, load, state), eqx.is_array)
@@ -64,15 +64,15 @@ class Closed(AbstractScale):
             load = eqx.combine(arrays, rest)[1]
             return balance(z.reshape(load.F.shape), respond(z, arrays)[1], load).reshape(-1)
 
-        z, report = self._find(respond, residual, hold(arrays), hold(load), hold(guess))
+        z, report, scale = self._find(respond, residual, hold(arrays), hold(load), hold(guess))
         z = implicit(residual, dense_solve, z, arrays)
         F, P, following, admissible = respond(z, arrays)
         result = choose_first(report.result, judged(admissible, (load, state), (P, following)))
         held = hold(arrays)
         K, A = jax.jacfwd(lambda z: (residual(z, held), respond(z, held)[1]))(lax.stop_gradient(z))
         result = RESULTS.where(loose(K, norm(A), load.mask) & speaks(result), RESULTS.mechanism, result)
-        stats = {"newton": report.newton, "linear": report.linear, "cost": report.newton, "residual": report.residual}
-        return answer(P, following, state, lax.stop_gradient(z).reshape(load.F.shape), result, stats | {"deformation": F})
+        stats = counted(report, scale) | {"deformation": F}
+        return answer(P, following, state, lax.stop_gradient(z).reshape(load.F.shape), result, stats)
 
     def _find(self, respond, residual, arrays, load, guess):
         def both(z):
@@ -82,7 +82,7 @@ class Closed(AbstractScale):
         start = cold if guess is None else warm(both, guess.reshape(-1), cold)
         scale = norm(respond(cold, arrays)[1]) + norm(load.P)
         accept = less_work(lambda r: r) if self.law.symmetric else less_residual
-        return root(both, start, self.solver, scale=scale, magnitude=norm(load.F), accept=accept)
+        return *root(both, start, self.solver, scale=scale, magnitude=norm(load.F), accept=accept), scale
 
 
 class AsLaw(AbstractLaw):
@@ -159,6 +159,18 @@ def answer(value: Tree, following: Tree, state: Tree, guess: Tree, result: RESUL
     ok = result == RESULTS.successful
     value = jax.tree.map(lambda v: jnp.where(ok, v, jnp.nan), value)
     return Solution(value, choose(ok, following, state), guess, result, hold(stats))
+
+
+def counted(report: Report, scale: Float[Array, ""]) -> dict:
+    """The reserved figures of a search; the residual as a fraction of the scale that it was measured against."""
+    residual = report.residual / jnp.where(scale > 0, scale, 1)
+    return {"newton": report.newton, "linear": report.linear, "cost": report.newton, "residual": residual}
+
+
+def uncounted(dtype) -> dict:
+    """The reserved figures of what searches nothing."""
+    zero = jnp.zeros((), jnp.int32)
+    return {"newton": zero, "linear": zero, "cost": zero, "residual": jnp.zeros((), dtype)}
 
 
 def warm(residual, guess: Float[Array, " n"], cold: Float[Array, " n"]) -> Float[Array, " n"]:

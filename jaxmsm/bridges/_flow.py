@@ -9,14 +9,15 @@ from .._model import AbstractRate, Span
 from .._results import RESULTS
 from .._scale import AbstractScale
 from .._typing import Tree
-from ._closed import answer, choose_first, finite
+from ._closed import answer, choose_first, finite, uncounted
 
 
 class Flow(AbstractScale):
     """The fine unknowns follow their rate over a span of time: `Flow(rate, start)(Span(t0, t1, drive)) -> Solution`.
 
     d fine / dt = rate(t, fine, drive) from t0 to t1, starting at the state; the value is `rate.observe(fine(t1), drive)` and
-    the state fine(t1). There is no guess.
+    the state fine(t1). There is no guess. `stats["num_steps"]` counts the steps, and nothing counts
+    what an implicit solver iterates inside.
 
     Fails: `max_steps_reached`, `dt_min_reached` and what else diffrax reports, `nonfinite`, `nonfinite_input`.
     Error: that of the step size controller, by default rtol 1e-6 and atol 1e-9 (1e-4 and 1e-6 in float32).
@@ -72,7 +73,7 @@ class Flow(AbstractScale):
         )
         result = RESULTS.where(finite((load, state)), result, RESULTS.nonfinite_input)
         steps = solution.stats["num_steps"]
-        return answer(value, end, state, None, result, {"num_steps": steps, "cost": steps})
+        return answer(value, end, state, None, result, uncounted(dtype) | {"num_steps": steps, "cost": steps})
 
 
 def _adaptive(dtype) -> diffrax.AbstractStepSizeController:

@@ -15,7 +15,7 @@ from .._scale import AbstractScale, hold
 from .._typing import Tree
 from ..solids import AbstractLaw
 from ..solve import Newton, dense_solve, implicit, less_residual, less_work, norm, root
-from ._closed import answer, balance, choose_first, free, judged, load_dtype, loose, speaks, warm
+from ._closed import answer, balance, choose_first, counted, free, judged, load_dtype, loose, speaks, warm
 from ._phases import Group, cast, group, is_number
 
 
@@ -95,14 +95,7 @@ class Laminate(AbstractScale):
         if isinstance(load, Mixed):
             lost = _loose(residual, lax.stop_gradient(x), hold(arrays), hold(load))
             result = RESULTS.where(lost & speaks(result), RESULTS.mechanism, result)
-        stats = {
-            "newton": report.newton,
-            "linear": report.linear,
-            "cost": report.newton,
-            "residual": report.residual / jnp.where(scale > 0, scale, 1),
-            "deformation": out["F"],
-            "hill_mandel": out["hill_mandel"],
-        }
+        stats = counted(report, scale) | {"deformation": out["F"], "hill_mandel": out["hill_mandel"]}
         return answer(out["mean"], out["next"], state, lax.stop_gradient(x), result, stats)
 
     def _find(self, fields, arrays, cold, guess):

@@ -11,7 +11,7 @@ from .._results import RESULTS
 from .._scale import AbstractScale, hold
 from .._typing import Tree
 from ..solve import Newton, dense_solve_symmetric, descent_direction, flatness, implicit, less_energy, norm, root
-from ._closed import answer, choose_first, finite
+from ._closed import answer, choose_first, counted, finite
 
 
 class Relaxed(AbstractScale):
@@ -53,7 +53,7 @@ class Relaxed(AbstractScale):
 
         slope = jax.grad(energy)
         held = hold(arrays)
-        x, report = _descend(lambda x: energy(x, held), begin, ravel_pytree(hold(self.start))[0], self.solver)
+        x, report, scale = _descend(lambda x: energy(x, held), begin, ravel_pytree(hold(self.start))[0], self.solver)
         x = implicit(slope, dense_solve_symmetric, x, arrays)
         bottom = lax.stop_gradient(x)
         curvature = jnp.linalg.eigvalsh(_no_nan(jax.hessian(lambda x: energy(x, held))(bottom)))
@@ -65,14 +65,7 @@ class Relaxed(AbstractScale):
         result = RESULTS.where(bent & (report.result == RESULTS.successful), RESULTS.indefinite, report.result)
         result = choose_first(result, RESULTS.where(finite(value), RESULTS.successful, RESULTS.nonfinite))
         result = RESULTS.where(finite((load, state)), result, RESULTS.nonfinite_input)
-        stats = {
-            "newton": report.newton,
-            "linear": report.linear,
-            "cost": report.newton,
-            "residual": report.residual,
-            "energy": energy(bottom, held),
-            "softest": curvature[0],
-        }
+        stats = counted(report, scale) | {"energy": energy(bottom, held), "softest": curvature[0]}
         return answer(value, fine, state, None, result, stats)
 
 
@@ -84,10 +77,11 @@ def _descend(energy, begin, anchor, how):
         r = slope(x)
         return r, jnp.isfinite(energy(x))
 
-    x, report = root(residual, begin, how, scale=norm(slope(anchor)), direction=descent_direction, accept=less_energy(energy))
+    scale = norm(slope(anchor))
+    x, report = root(residual, begin, how, scale=scale, direction=descent_direction, accept=less_energy(energy))
     # No range is known to an energy: a start without a finite one is a number that is none.
     result = RESULTS.where(report.result == RESULTS.out_of_range, RESULTS.nonfinite, report.result)
-    return x, eqx.tree_at(lambda r: r.result, report, result)
+    return x, eqx.tree_at(lambda r: r.result, report, result), scale
 
 
 def _no_nan(H):

@@ -11,7 +11,7 @@ from .._results import RESULTS
 from .._scale import AbstractScale, hold
 from .._typing import Tree
 from ..solve import Newton, dense_solve, implicit, norm, root
-from ._closed import answer, choose_first, finite
+from ._closed import answer, choose_first, counted, finite
 
 
 class Steady(AbstractScale):
@@ -69,7 +69,7 @@ class Steady(AbstractScale):
         value = model.observe(fine, load)
         result = choose_first(report.result, RESULTS.where(finite(value), RESULTS.successful, RESULTS.nonfinite))
         result = RESULTS.where(finite((load, state)), result, RESULTS.nonfinite_input)
-        stats = {"newton": report.newton, "linear": report.linear, "cost": report.newton, "residual": report.residual}
+        stats = counted(report, scale)
         if self.stability:
             tangent = jax.jacfwd(lambda x: rate(x, hold(arrays)))(lax.stop_gradient(x))
             stats["growth"] = jnp.max(jnp.real(jnp.linalg.eigvals(tangent)))
