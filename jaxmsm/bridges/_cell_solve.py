@@ -50,18 +50,26 @@ class Reference(eqx.Module):
     floor: Float[Array, ""]
 
 
-def reference(cell: Cell, kernel: Kernel, given: Conditions) -> Reference:
-    """The mean stiffness, the nodal weights and the norms of a member."""
+def undeformed_medium(cell: Cell, kernel: Kernel, given: Conditions) -> tuple[Array, Array, Array | None]:
+    """The tangents of a member's phases, their fractions, and the nodal weights."""
     palette = given.medium.palette
     tangents = palette.undeformed_tangent(kernel.load_shape, given.load.F.dtype)
-    C0 = tangents @ palette.fractions.astype(tangents.dtype)
-    weights = cell.preconditioner.weights(kernel, tangents, given)
+    return tangents, palette.fractions.astype(tangents.dtype), cell.preconditioner.weights(kernel, tangents, given)
+
+
+def reference(cell: Cell, kernel: Kernel, given: Conditions) -> Reference:
+    """The mean stiffness, the nodal weights and the norms of a member."""
+    tangents, fractions, weights = undeformed_medium(cell, kernel, given)
     scale, floor = kernel.norms(given)
     if not kernel.modal:
         # A deformation gradient is rounded to eps of one, however small the strain.
-        square = jnp.sum(jnp.square(tangents), tuple(range(tangents.ndim - 1))) @ palette.fractions.astype(tangents.dtype)
-        floor += 2 * jnp.finfo(C0.dtype).eps * jnp.sqrt(square) / (min(kernel.grid.spacing) * kernel.grid.count**0.5)
-    return Reference(tangents, C0, weights, scale, floor)
+        floor += kernel.noise(2 * jnp.sqrt(_squares(tangents) @ fractions))
+    return Reference(tangents, tangents @ fractions, weights, scale, floor)
+
+
+def _squares(tangents: Float[Array, "..."]) -> Float[Array, " P"]:
+    """The squared size of every tangent."""
+    return jnp.sum(jnp.square(tangents), tuple(range(tangents.ndim - 1)))
 
 
 def as_mixed(load: Tree) -> Mixed:
@@ -136,7 +144,8 @@ def answer(
     z = choose(ok, z, kernel.zero(dtype))
     z = implicit(kernel.residual, adjoint(cell, kernel), z, given, symmetric=cell.symmetric)
     outer = kernel.mean(z, load)
-    forces, mean, (following, work) = kernel.evaluate(z[0], outer, given, lambda x: (x.following, work_and_size(x)))
+    still = undeformed(outer)
+    forces, mean, (following, work) = kernel.evaluate(z[0], outer, given, lambda x: (x.following, work_and_size(x, still)))
     following = merge_voxels(following)
     residual = hold(kernel.balance(forces, mean, load))
     nan = jnp.asarray(jnp.nan, dtype)
@@ -182,15 +191,15 @@ class Inverse:
         dtype = given.load.F.dtype
         # A matvec that is handed in, such as a transpose, has one precision.
         inner = dtype if matvec is not None else cell.solver.inner or dtype
-        ref = reference(cell, kernel, given)
-        C0, weights = cast((ref.C0, ref.weights), inner)
+        # The norms of a load are not asked for: they cost as much to trace as a residual.
+        tangents, fractions, weights = undeformed_medium(cell, kernel, given)
+        C0 = tangents @ fractions
         self._kernel, self._solver, self._inner = kernel, linear_solver(cell), inner
-        self._precondition = preconditioner(kernel, C0, weights, given.load)
+        self._precondition = preconditioner(kernel, cast(C0, inner), cast(weights, inner), given.load)
         self._exact = kernel.tangent(z, given, dtype) if matvec is None else matvec
         self._quick = self._exact if inner == dtype else kernel.tangent(z, given, inner)
-        self.softest = softest(ref.tangents, ref.C0)
-        eps = float(jnp.finfo(dtype).eps)
-        self.floor = 100 * eps * norm(ref.C0) / (min(kernel.grid.spacing) * kernel.grid.count**0.5)
+        self.softest = softest(tangents, C0)
+        self.floor = kernel.noise(100 * norm(C0))
 
     def __call__(self, rhs: Unknown, tolerance, floor=0.0) -> tuple[Unknown, Unknown, Array, Array]:
         """x with |K x - rhs| <= tolerance |rhs| + floor, in a few passes; NaN where it is missed.
@@ -236,7 +245,6 @@ def _unloaded(mean: Array, ref: Reference, given: Conditions, tolerance: float) 
     """
     H = given.load.F - undeformed(given.load.F)
     alike = jnp.tensordot(ref.C0, H, H.ndim)
-    size = jnp.sqrt(jnp.sum(jnp.square(ref.tangents), tuple(range(ref.tangents.ndim - 1))))
     idle = jnp.sum(mean * H) <= 1e-6 * softest(ref.tangents, ref.C0) * jnp.abs(jnp.sum(alike * H))
     idle &= norm(mean) <= max(1e-6, 10 * tolerance) * norm(alike)
-    return jnp.any(size == 0) & jnp.all(given.load.mask) & (norm(H) > 0) & idle
+    return jnp.any(_squares(ref.tangents) == 0) & jnp.all(given.load.mask) & (norm(H) > 0) & idle

@@ -14,10 +14,8 @@ from ._kernel import Conditions, Kernel, Local, Unknown
 from ._phases import undeformed
 
 
-def work_and_size(local: Local) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """<P : H> of a slab with H = F - I, and the mean over its voxels of the root mean squares |P| |H|."""
-    F = local.F[0]
-    still = undeformed(jnp.zeros((len(F),) * (2 if isinstance(F[0], tuple) else 1), jax.tree.leaves(F)[0].dtype))
+def work_and_size(local: Local, still: Float[Array, "..."]) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """<P : H> of a slab with H = F - I (`still` is the load I), and the mean over its voxels of the root mean squares |P| |H|."""
     strains = local.displaced(parts(still))
 
     def total(a, b):

@@ -336,7 +336,7 @@ class Kernel(eqx.Module):
         The elastic answer of virgin material to the whole load (its Green strain, which a rotation does not change), or what the
         committed history alone is out of balance by; never the current residual, which shrinks as the guess improves.
         """
-        grid, load = self.grid, given.load
+        load = given.load
         still = undeformed(load.F)
         step = load.F - still if self.small else 0.5 * (load.F.T @ load.F - still)
 
@@ -355,5 +355,8 @@ class Kernel(eqx.Module):
         scale = jnp.maximum(norm(from_load), norm(from_past))
         size = jnp.sqrt(jnp.mean(square))
         size = size + jnp.sqrt(jnp.sum(jnp.square(jnp.where(load.mask, 0, load.P))))
-        floor = 100 * jnp.finfo(load.F.dtype).eps * size / (min(grid.spacing) * grid.count**0.5)
-        return scale, floor
+        return scale, self.noise(100 * size)
+
+    def noise(self, stress: Float[Array, ""]) -> Float[Array, ""]:
+        """The norm of the nodal forces that the round-off of a stress of this size makes."""
+        return jnp.finfo(stress.dtype).eps * stress / (min(self.grid.spacing) * self.grid.count**0.5)

@@ -142,8 +142,10 @@ class PeriodicCell(AbstractScale):
         symmetric tangent quadratic in theirs. The guess returned holds the columns, unless one without came in (a guess keeps
         its tree; `cold(load, columns=True)` is one with): the next solve starts from a first-order prediction.
         """
+        if isinstance(load, Mixed) and self.acoustic and not self.kernel.scalar:
+            raise ValueError("Argument `load` must be a deformation where `acoustic` is asked for, but it is `Mixed`.")
         if isinstance(load, Mixed) or self.substeps > 1:
-            return self._with_acoustic(load, *AbstractScale.linearize(self, load, state, guess=guess))
+            return self._with_acoustic(*AbstractScale.linearize(self, load, state, guess=guess))
         solution, z, given = solve(self, load, state, guess)
         slope, columns, steps, converged = consistent_tangent(self, z, given)
         ok = solution.ok & converged
@@ -153,14 +155,12 @@ class PeriodicCell(AbstractScale):
         found = solution.guess
         if guess is None or guess.columns is not None:
             found = Guess(found.u, found.e, found.load, hold(columns))
-        return self._with_acoustic(load, Solution(solution.value, solution.state, found, result, stats), slope)
+        return self._with_acoustic(Solution(solution.value, solution.state, found, result, stats), slope)
 
-    def _with_acoustic(self, load, solution, slope):
+    def _with_acoustic(self, solution, slope):
         """The solution with the smallest eigenvalue of the acoustic tensor, where that is asked for, and the slope."""
         if not self.acoustic or self.kernel.scalar:
             return solution, slope
-        if isinstance(load, Mixed):
-            raise ValueError("Argument `load` must be a deformation where `acoustic` is asked for, but it is `Mixed`.")
         stats = solution.stats | {"acoustic": acoustic_eigenvalue(hold(slope))}
         return eqx.tree_at(lambda s: s.stats, solution, stats), slope
 

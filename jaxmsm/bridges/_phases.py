@@ -189,23 +189,20 @@ class Medium(eqx.Module):
             following.append(new if own is None else _where(own, new, history))
         return stress, tuple(following), admissible
 
-    def tangent(self, F: Float[Array, "..."], past: Tree) -> Float[Array, "..."]:
-        """dP/dF at every point, (d, d, d, d, Q, M) or (d, d, Q, M)."""
+    def undeformed_tangent(self, load_shape: tuple[int, ...], dtype) -> Float[Array, "..."]:
+        """dP/dF of the undeformed virgin medium, (d, d, d, d, M) or (d, d, M)."""
+        still = undeformed(jnp.zeros(load_shape, dtype))
+        f = jax.tree.map(lambda x: jnp.broadcast_to(x, (1, self.count)), parts(still))
         out: Any = None
 
         def slope(law, f, p):
             return jax.jacfwd(lambda x: law(x, p)[0])(whole(f))
 
-        for g, history in zip(self.groups, past, strict=True):
+        for g, history in zip(self.groups, self.init(1, dtype), strict=True):
             own = self._own(g)
-            A = self._over(g, slope, _seen(parts(F, F.ndim - 2), own), history)
+            A = self._over(g, slope, f, history)
             out = A if out is None or own is None else jnp.where(own, A, out)
-        return out
-
-    def undeformed_tangent(self, load_shape: tuple[int, ...], dtype) -> Float[Array, "..."]:
-        """dP/dF of the undeformed virgin medium, (d, d, d, d, M) or (d, d, M)."""
-        F = rest((*load_shape, 1, self.count), dtype)
-        return self.tangent(F, self.init(1, dtype))[..., 0, :]
+        return out[..., 0, :]
 
 
 def _where(own: Array, a: Tree, b: Tree) -> Tree:
@@ -213,22 +210,12 @@ def _where(own: Array, a: Tree, b: Tree) -> Tree:
 
 
 def _seen(f: Any, own: Array | None) -> Any:
-    """The load on the voxels that are a law's own; no load elsewhere."""
+    """The load on the voxels that are a law's own; no load elsewhere, so that no law meets a load not meant for it."""
     if own is None:
         return f
     if not isinstance(f[0], tuple):
         return tuple(jnp.where(own, x, 0) for x in f)
     return tuple(tuple(jnp.where(own, x, float(i == j)) for j, x in enumerate(row)) for i, row in enumerate(f))
-
-
-def rest(shape: tuple[int, ...], dtype) -> Float[Array, "..."]:
-    """The undeformed load, (d, d, Q, M) or (d, Q, M): the identity, or no gradient.
-
-    Foreign voxels see it, so that no law meets a load not meant for it.
-    """
-    if len(shape) == 3:
-        return jnp.zeros(shape, dtype)
-    return jnp.broadcast_to(jnp.eye(shape[0], dtype=dtype)[:, :, None, None], shape)
 
 
 def undeformed(F: Float[Array, "..."]) -> Float[Array, "..."]:
