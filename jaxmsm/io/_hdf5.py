@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ._memory import FORMAT, empty, no_store, refuse
+from ._memory import FORMAT, empty, no_store, package, refuse
 from ._summary import versions
 
 _MOST = 512
@@ -100,7 +100,7 @@ class HDF5Sink:
 
     def _declare(self) -> None:
         """The file that is opened, with every array that is known."""
-        h5py = _h5py()
+        h5py = package("h5py")
 
         def fill(file) -> None:
             file.attrs.update(self.attributes)
@@ -112,14 +112,14 @@ class HDF5Sink:
                     layout[start : start + count] = h5py.VirtualSource(where, name, (count, *shape), dtype)
                 file.create_virtual_dataset(name, layout)
 
-        _write_whole(self.path, fill)
+        write_whole(self.path, fill)
 
     def _replace(self, start: int, at: np.ndarray, rows: dict[str, np.ndarray]) -> None:
         """The piece from `start` on, with some of its rows new."""
         path, count = self._at(start), min(self.piece, self.size - start)
         held: dict[str, np.ndarray] = {}
         if path.exists():
-            with _h5py().File(path) as file:
+            with package("h5py").File(path) as file:
                 held = {name: node[:] for name, node in _nodes(file)}
         for name, (shape, dtype) in self.arrays.items():
             if name not in held:
@@ -131,7 +131,7 @@ class HDF5Sink:
             for name, values in held.items():
                 file.create_dataset(name, data=values)
 
-        _write_whole(path, fill)
+        write_whole(path, fill)
 
 
 def read_hdf5(path: pathlib.Path) -> dict[str, np.ndarray]:
@@ -148,7 +148,7 @@ def _nodes(file) -> list[tuple[str, Any]]:
 
 def _store(path: pathlib.Path):
     """The file that is opened, for reading."""
-    h5py = _h5py()
+    h5py = package("h5py")
     try:
         file = h5py.File(path)
     except OSError as error:
@@ -159,18 +159,10 @@ def _store(path: pathlib.Path):
     return file
 
 
-def _write_whole(path: pathlib.Path, fill: Callable[[Any], None]) -> None:
+def write_whole(path: pathlib.Path, fill: Callable[[Any], None]) -> None:
     """A file that is there at once or not at all."""
     part = path.with_name(path.name + ".part")
     # The format of HDF5 1.10, which has virtual datasets and attributes of more than 64 kB.
-    with _h5py().File(part, "w", libver=("v110", "v110")) as file:
+    with package("h5py").File(part, "w", libver=("v110", "v110")) as file:
         fill(file)
     os.replace(part, path)
-
-
-def _h5py():
-    try:
-        import h5py
-    except ImportError as error:
-        raise ImportError("Stores on disk need the package h5py: install `jaxmsm[files]`.") from error
-    return h5py

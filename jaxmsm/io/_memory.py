@@ -1,5 +1,6 @@
 """Answers of a campaign in memory: one row a member; and what every sink shares."""
 
+import importlib
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,14 @@ def empty(dtype: np.dtype):
 def no_store(path) -> ValueError:
     """The sentence for what is no store of answers."""
     return ValueError(f"Argument `path` must be a campaign's store, but {path} is none of this version.")
+
+
+def package(name: str) -> Any:
+    """The package that a format is written by."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise ImportError(f"Stores on disk need the package {name}: install `jaxmsm[files]`.") from error
 
 
 class MemorySink:

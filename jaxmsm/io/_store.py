@@ -11,9 +11,14 @@ from ._zarr import ZarrSink, read_zarr
 _HDF5 = (".h5", ".hdf5")
 
 
+def is_hdf5(path: str | os.PathLike) -> bool:
+    """The path names an HDF5 file: it ends in `.h5` or `.hdf5`."""
+    return pathlib.Path(path).suffix in _HDF5
+
+
 def sink_for(path: str | os.PathLike) -> HDF5Sink | ZarrSink:
-    """The sink of a path: HDF5 where it ends in `.h5` or `.hdf5`, else Zarr."""
-    return HDF5Sink(path) if pathlib.Path(path).suffix in _HDF5 else ZarrSink(path)
+    """The sink of a path, HDF5 or Zarr."""
+    return HDF5Sink(path) if is_hdf5(path) else ZarrSink(path)
 
 
 def read_store(path: str | os.PathLike) -> dict[str, np.ndarray]:

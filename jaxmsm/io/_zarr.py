@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ._memory import FORMAT, empty, no_store, refuse
+from ._memory import FORMAT, empty, no_store, package, refuse
 from ._summary import versions
 
 
@@ -39,7 +39,7 @@ class ZarrSink:
         self.path, self.piece = pathlib.Path(path), rows
 
     def open(self, size: int, identity: str, about: dict[str, Any]) -> None:
-        zarr = _zarr()
+        zarr = package("zarr")
         if self.path.exists() and any(self.path.iterdir()):
             self.group = _group(self.path, "r+")
             refuse(f"The store {self.path}", self.group.attrs["identity"], identity)
@@ -88,7 +88,7 @@ def _arrays(group, prefix: str = ""):
 
 
 def _group(path: pathlib.Path, mode: str):
-    zarr = _zarr()
+    zarr = package("zarr")
     try:
         group = zarr.open_group(path, mode=mode)
     except (FileNotFoundError, ValueError):
@@ -96,11 +96,3 @@ def _group(path: pathlib.Path, mode: str):
     if group is None or group.attrs.get("format") != FORMAT:
         raise no_store(path)
     return group
-
-
-def _zarr():
-    try:
-        import zarr
-    except ImportError as error:
-        raise ImportError("Stores on disk need the package zarr: install `jaxmsm[files]`.") from error
-    return zarr

@@ -16,7 +16,7 @@ from .._results import RESULTS, fine
 from .._scale import AbstractScale, Solution
 from .._typing import Tree
 from ..bridges import PeriodicCell
-from ..io import InputError, read_store, sink_for
+from ..io import InputError, is_hdf5, needs, read_store, sink_for
 from ..solve import campaign
 from ._console import Console
 
@@ -154,8 +154,8 @@ def stream(
 
 def need_store(path: Path) -> None:
     """A sentence where the package for a store is missing."""
-    package = "h5py" if path.suffix == ".h5" else "zarr"
+    package = "h5py" if is_hdf5(path) else "zarr"
     try:
         importlib.import_module(package)
     except ModuleNotFoundError as error:
-        raise InputError(f"The package `{package}` is not installed: run `pip install 'jaxmsm[files]'`.") from error
+        raise needs(package) from error

@@ -14,10 +14,9 @@ import numpy as np
 
 from .. import viz
 from ..bridges import PeriodicCell
-from ..io import InputError, Materials, make_phase, phases, read_image, read_materials
+from ..io import InputError, Materials, keep_inputs, make_phase, phases, read_image, read_materials
 from ._campaigns import Walk, WalkLoad, need_store, stream
 from ._console import Console, Report
-from ._inputs import keep_inputs
 from ._materials import make_laws
 from ._options import RULES, Common
 

@@ -14,7 +14,7 @@ import numpy as np
 from .. import viz
 from .._results import names
 from ..bridges import PeriodicCell
-from ..io import InputError, LoadPath, write_vti
+from ..io import InputError, LoadPath, needs, write_vti
 from ..solids import J2, AbstractLaw, Elastic, Linear, PlaneStress, to_voigt
 from ..solve import batched
 from ..space import Full, LinearDisplacement, MeanDilatation, Periodic, UniformTraction
@@ -158,16 +158,12 @@ def _skimage(module: str) -> Any:
     try:
         return importlib.import_module(f"skimage.{module}")
     except ModuleNotFoundError as error:
-        raise InputError("The package `scikit-image` is not installed: run `pip install 'jaxmsm[files]'`.") from error
-
-
-def _lame(E: float, nu: float) -> tuple[float, float]:
-    return E * nu / ((1 + nu) * (1 - 2 * nu)), E / (2 * (1 + nu))
+        raise needs("scikit-image") from error
 
 
 def elastic_laws(options: Options) -> list[AbstractLaw]:
     """Brick and mortar before yield."""
-    return _in_plane([Elastic(*_lame(*options.brick)), Elastic(*_lame(*options.mortar))], options)
+    return _in_plane([Elastic.from_young(*options.brick), Elastic.from_young(*options.mortar)], options)
 
 
 def _in_plane(laws: list[Any], options: Options) -> list[AbstractLaw]:
@@ -275,8 +271,8 @@ def shear_path(options: Options) -> LoadPath:
 def _shear(options: Options, wall: _Wall, found: Brackets, out: Path, report: Report, console: Console) -> None:
     """The mortar past its yield, and back."""
     path = shear_path(options)
-    mortar = J2(*_lame(*options.mortar), Linear(np.sqrt(3) * options.cohesion, options.hardening))
-    laws = _in_plane([Elastic(*_lame(*options.brick)), mortar], options)
+    mortar = J2.from_young(*options.mortar, Linear(np.sqrt(3) * options.cohesion, options.hardening))
+    laws = _in_plane([Elastic.from_young(*options.brick), mortar], options)
     # Plastic flow keeps the volume, against which plain elements lock in plane strain.
     rule = Full() if options.plane_stress else MeanDilatation()
     cell = PeriodicCell(wall.image, laws, rule=rule, solver=options.solver())

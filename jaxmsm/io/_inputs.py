@@ -1,13 +1,14 @@
 """The inputs of a training set on disk, beside the answers: what a run that goes on must be given again."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..io import InputError
+from ._hdf5 import write_whole
+from ._input import InputError
+from ._store import is_hdf5
 
 
 def keep_inputs(store: Path, answers: Path, arrays: dict[str, np.ndarray], about: dict[str, Any], form: str) -> None:
@@ -19,7 +20,7 @@ def keep_inputs(store: Path, answers: Path, arrays: dict[str, np.ndarray], about
         form: the name of the store's layout, another attribute.
     """
     about = json.loads(json.dumps(about))
-    hdf5 = store.suffix == ".h5"
+    hdf5 = is_hdf5(store)
     held = (_held_hdf5 if hdf5 else _held_zarr)(store, form)
     if held is None and hdf5:
         _write_hdf5(store, answers, arrays, about, form)
@@ -67,11 +68,10 @@ def _held_hdf5(store: Path, form: str) -> tuple[dict[str, np.ndarray], Any] | No
 def _write_hdf5(store: Path, answers: Path, arrays: dict[str, np.ndarray], about: Any, form: str) -> None:
     import h5py
 
-    part = store.with_name(store.name + ".part")
-    with h5py.File(part, "w") as file:
+    def fill(file) -> None:
         file.attrs.update({"about": json.dumps(about), "format": form})
         for name, values in arrays.items():
             file[f"inputs/{name}"] = values
         file["answers"] = h5py.ExternalLink(answers.name, "/")
-    # In place at once: what is there is whole.
-    os.replace(part, store)
+
+    write_whole(store, fill)
