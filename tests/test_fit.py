@@ -1,6 +1,5 @@
 """Fits: against linear least squares, past a region that no model admits, and of what the data cannot tell."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -103,22 +102,3 @@ def test_a_trial_in_a_forbidden_region_is_rejected(method, close):
     np.testing.assert_allclose(found, 0.3, rtol=close)
     assert how.failed > 0 and how.rejected >= how.failed
     assert min(seen) > 0 and np.isfinite(how.cost).all()
-
-
-def test_a_guarded_member_that_fails_at_the_second_solve_says_so():
-    class Once(msm.AbstractScale):
-        """Succeeds from a cold start, and not from its own guess."""
-
-        def init(self, load, *, key=None):
-            return ()
-
-        def cold(self, load):
-            return jnp.zeros(())
-
-        def __call__(self, load, state=None, *, guess=None):
-            guess = jnp.zeros(()) if guess is None else guess
-            code = msm.RESULTS.where(guess > 0, msm.RESULTS.stagnation, msm.RESULTS.successful)
-            return msm.Solution(jnp.where(guess > 0, jnp.nan, load), (), guess + 1, code, {})
-
-    solution = jax.jit(lambda x: msm.Guarded(Once(), jnp.asarray(1.0))(x))(jnp.asarray(2.0))
-    assert not bool(solution.ok)

@@ -99,7 +99,7 @@ def test_a_scale_as_a_law_says_what_it_is():
     image = (np.random.default_rng(0).random((4, 4)) < 0.4).astype(int)
     F = jnp.eye(2) + jnp.array([[0.01, 0.02], [0.0, -0.01]])
 
-    def work(sy, wrap, derive=False):
+    def work(sy, wrap):
         metal = J2(1.0, 0.8, Linear(sy, 0.05), ArmstrongFrederick(0.1, 3.0))
         law = msm.AsLaw(msm.Closed(metal), jnp.eye(2)) if wrap else metal
         return jnp.sum(msm.PeriodicCell(image, [law, Elastic(2.0, 3.0)])(F).value)
