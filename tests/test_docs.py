@@ -130,6 +130,25 @@ def test_the_two_files_homogenize(tmp_path, monkeypatch):
         assert float(row["P22"]) == pytest.approx(-0.2, rel=1e-7)
 
 
+def test_the_path_of_conduction_conducts(tmp_path, monkeypatch):
+    """The last path of formats.md through layers of conductivity 1 and 3, whose normal is axis 1."""
+    monkeypatch.chdir(tmp_path)
+    np.save("image.npy", np.repeat([0, 0, 1, 1], 4).reshape(4, 4))
+    pathlib.Path("path.csv").write_text(_blocks("csv")[2])
+    command = ["homogenize", "image.npy", "--k", "1", "3", "--path", "path.csv", "--no-brackets", "--out", "o", "--quiet"]
+    assert cli.main(command) == 0
+    files = {"curve.png", "fields.vti", "flux.png", "path.csv", "path_fields.vti", "path_flux.png", "phases.png", "summary.json"}
+    assert {p.name for p in pathlib.Path("o").iterdir()} == files
+    with open("o/path.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["step", "g1", "g2", "q1", "q2", "code"]
+    for row, (g1, g2) in zip(rows, ((1.0, 0.0), (0.7, 0.7)), strict=True):
+        assert (float(row["g1"]), float(row["g2"]), row["code"]) == (g1, g2, "successful")
+        # In series the harmonic mean, 1.5, in parallel the arithmetic one, 2; 1e-8: the solver's residual.
+        assert float(row["q1"]) == pytest.approx(1.5 * g1, rel=1e-7)
+        assert float(row["q2"]) == pytest.approx(2.0 * g2, rel=1e-7, abs=1e-8)
+
+
 def test_every_key_of_a_material_is_explained():
     takes = {re.search(r"`([\w-]+)`", row[0])[1]: (row[2], row[3]) for row in _rows("law | strain | takes | may take")}
     assert set(takes) == set(io.LAWS)

@@ -64,10 +64,10 @@ def _unloaded(loads: Any) -> Any:
 
 def refuse_mechanism(path: LoadPath, tensor: np.ndarray) -> None:
     """A sentence where the path imposes a stress that the image, of this effective stiffness, cannot carry."""
+    if np.all(path.mask):
+        return
     d = tensor.shape[0]
     free = [(i, j) for i in range(d) for j in range(d) if not path.mask[i, j] and (i <= j or path.mask[j, i])]
-    if path.mask.ndim == 1 or not free:
-        return
     directions = np.zeros((len(free), d, d))
     for k, (i, j) in enumerate(free):
         directions[k, i, j] = 1
