@@ -48,6 +48,16 @@ def test_small_strains_in_single_precision(size):
     np.testing.assert_allclose(found.value, exact, atol=(2e-5 + 4 * 1.2e-7 / size) * np.abs(exact).max())
 
 
+@pytest.mark.parametrize("rtol", [1e-6, 1e-9])
+def test_single_precision_goes_as_far_as_it_gains(rtol):
+    F = jnp.eye(2, dtype=jnp.float32).at[0, 1].set(0.1)
+    laws = [Elastic(mu=1.0, lam=1.0), Elastic(mu=10.0, lam=10.0)]
+    found = cast(msm.PeriodicCell(IMAGE, laws, solver=NewtonKrylov(rtol=rtol)), jnp.float32)(F)
+    assert bool(found.ok), msm.names(found.result)
+    # Sixteen roundings of the stress, whatever less is asked for.
+    assert float(found.stats["residual"]) < max(rtol, 16 * 1.2e-7)
+
+
 def test_a_guess_keeps_its_tree():
     cell = rubber()
     path = jnp.stack([jnp.eye(2).at[0, 1].set(size) for size in (0.01, 0.02, 0.03)])

@@ -17,6 +17,10 @@ from .._typing import Tree
 from ._krylov import CG, AbstractLinear, LinearReport, axpy, dot, norm
 
 
+_SURE = 16
+"""A residual this many times below the floor is certainly round-off: no search goes on from there."""
+
+
 class NewtonKrylov(eqx.Module):
     """How equilibrium is found.
 
@@ -52,7 +56,7 @@ class Problem(eqx.Module):
         operator: `operator(z, dtype) -> matvec`, the tangent at z in the precision asked for.
         precondition: `precondition(r) -> z`, in any precision.
         scale: norm that the residual is measured against.
-        floor: norm of the residual that round-off alone makes.
+        floor: the most that round-off may leave of the residual's norm. A search that no longer gains there has converged.
         linear: the residual is affine in z.
     """
 
@@ -94,7 +98,8 @@ def equilibrium(problem: Problem, start: Tree, how: NewtonKrylov) -> tuple[Tree,
     """
     dtype = problem.scale.dtype
     rtol = how.tolerance(dtype)
-    target = rtol * problem.scale + problem.floor
+    target = rtol * problem.scale + problem.floor / _SURE
+    accepted = rtol * problem.scale + problem.floor
     inner = how.inner or dtype
     solver = CG() if how.linear is None else how.linear
 
@@ -124,6 +129,7 @@ def equilibrium(problem: Problem, start: Tree, how: NewtonKrylov) -> tuple[Tree,
         else:
             z, r, admissible, stuck = _search(problem, s, dz, how.searches)
             size = norm(r)
+            stuck |= (size <= accepted) & ~(size < 0.5 * s.size)
         return _State(
             z,
             r,
@@ -138,7 +144,7 @@ def equilibrium(problem: Problem, start: Tree, how: NewtonKrylov) -> tuple[Tree,
         )
 
     last = lax.while_loop(going, step, first)
-    return last.z, Report(_outcome(last, target, problem.linear), last.newton, last.linear, last.size)
+    return last.z, Report(_outcome(last, accepted, problem.linear), last.newton, last.linear, last.size)
 
 
 def _better(gain, new, old):
@@ -214,12 +220,12 @@ def _search(problem, s: _State, dz, searches):
     return z, r, jnp.where(keep, end.admissible, s.admissible), ~keep
 
 
-def _outcome(s: _State, target, linear: bool) -> RESULTS:
+def _outcome(s: _State, accepted, linear: bool) -> RESULTS:
     """The code of the last state: the most specific reason comes first."""
     reasons = [
         (~s.admissible, RESULTS.out_of_range),
         (~jnp.isfinite(s.size), RESULTS.nonfinite),
-        (s.size <= target, RESULTS.successful),
+        (s.size <= accepted, RESULTS.successful),
         (s.flat, RESULTS.mechanism),
         (s.negative, RESULTS.indefinite),
         (s.unfinished, RESULTS.stagnation),
