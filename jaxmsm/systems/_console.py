@@ -21,6 +21,7 @@ class Report:
         numbers: everything worth keeping, for `summary.json`.
         codes: names of `RESULTS` (one, or one a member), by the part of the work they belong to.
         text: the rows hold sentences rather than numbers.
+        notes: sentences under the table.
     """
 
     title: str = ""
@@ -29,6 +30,7 @@ class Report:
     numbers: dict[str, Any] = field(default_factory=dict)
     codes: dict[str, Any] = field(default_factory=dict)
     text: bool = False
+    notes: list[str] = field(default_factory=list)
 
     def failure(self) -> str | None:
         """The sentence for the first part that failed as a whole, or None. Single members of a batch may fail."""
@@ -91,6 +93,8 @@ class Console:
         for row in report.rows:
             table.add_row(*map(_plain, row))
         self.out.print(table)
+        for note in report.notes:
+            self.out.print(_plain(note), soft_wrap=True)
 
 
 def _plain(text: str) -> str:

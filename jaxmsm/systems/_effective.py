@@ -33,13 +33,16 @@ COLUMNS = ("Reuss", "traction", "periodic", "displacement", "Voigt")
 class Brackets:
     """Effective tensors (d, d, d, d), or (d, d) for conduction, by boundary condition, with their codes.
 
-    `solution` is the periodic one, where fields may start.
+    `solution` is the periodic one, where fields may start; `phases` are the undeformed tangents of the laws; `noise` is the size
+    of what a solve leaves where nothing is carried, for which the tensors hold zero.
     """
 
     solution: Solution
-    tensors: dict[str, np.ndarray]
-    codes: dict[str, str]
-    stats: dict[str, dict[str, float]] = field(default_factory=dict)
+    phases: np.ndarray
+    noise: float
+    tensors: dict[str, np.ndarray] = field(default_factory=dict)
+    codes: dict[str, str] = field(default_factory=dict)
+    stats: dict[str, dict[str, float | None]] = field(default_factory=dict)
 
 
 @eqx.filter_jit
@@ -54,39 +57,68 @@ def bracketed(
 
     Args:
         moved: called after each of the solves, with the label of the next one.
-        said: called with the first result in a line, as soon as there is one.
+        said: called with every result in a line, as soon as it is there.
     """
     solution, slope = _linearize(cell, load)
-    found = Brackets(solution, {}, {})
-    _enter(found, "periodic", solution, slope)
-    said(_brief(found.tensors["periodic"]))
-    moved(1, "uniform traction" if brackets else None)
-    conditions: list[tuple[str, AbstractBoundary, str | None]] = [
-        ("traction", UniformTraction(), "linear displacement"),
-        ("displacement", LinearDisplacement(), None),
+    phases = _tangents(cell.laws, slope.shape[0])
+    found = Brackets(solution, phases, _noise(phases, cell.solver.tolerance(slope.dtype)))
+    conditions: list[tuple[str, AbstractBoundary, str]] = [
+        ("periodic", cell.boundary, "Periodic cell"),
+        ("traction", UniformTraction(), "Uniform traction"),
+        ("displacement", LinearDisplacement(), "Linear displacement"),
     ]
-    for name, boundary, following in conditions if brackets else []:
-        _enter(found, name, *_linearize(eqx.tree_at(lambda c: c.boundary, cell, boundary), load))
-        moved(1, following)
+    following = [label for *_, label in conditions[1:]] if brackets else []
+    for name, boundary, label in conditions if brackets else conditions[:1]:
+        if found.tensors:
+            solution, slope = _linearize(eqx.tree_at(lambda c: c.boundary, cell, boundary), load)
+        _enter(found, name, solution, np.asarray(slope))
+        then = following.pop(0) if following else None
+        said(f"{label}: {_brief(found.tensors[name])}" + (f"; next: {then.lower()}" if then else ""))
+        moved(1, then and then.lower())
     return found
 
 
 def _brief(tensor: np.ndarray) -> str:
     said = _conduction(tensor) if tensor.ndim == 2 else _mechanics(tensor)
-    return "Periodic cell: " + ", ".join(f"{key} {_text(value)}" for key, value in said.items() if key[0] in "Ck")
+    return ", ".join(f"{key} {_text(value)}" for key, value in said.items() if key[0] in "Ck")
 
 
-def _enter(found: Brackets, name: str, solution: Solution, slope) -> None:
-    found.tensors[name] = np.asarray(slope)
-    found.codes[name] = str(names(solution.result))
-    found.stats[name] = {key: np.asarray(value).tolist() for key, value in solution.stats.items() if np.ndim(value) == 0}
+def _noise(phases: np.ndarray, tolerance: float) -> float:
+    """What a solve to a tolerance leaves of a stiffness that is zero; nothing unless a phase has none, in an entry of a tensor."""
+    sizes = np.array([np.linalg.norm(C) for C in phases])
+    if sizes.all() or not sizes.any():
+        return 0.0
+    return max(1e-6, tolerance) * float(sizes[sizes > 0].min())
+
+
+def _enter(found: Brackets, name: str, solution: Solution, slope: np.ndarray) -> None:
+    found.tensors[name] = tensor = np.where(np.abs(slope) <= found.noise, 0, slope)
+    found.codes[name] = "no_load_path" if bool(solution.ok) and not tensor.any() else str(names(solution.result))
+    stats: dict[str, float | None] = {k: np.asarray(v).tolist() for k, v in solution.stats.items() if np.ndim(v) == 0}
+    if found.codes[name] == "no_load_path":
+        # Work over work, of nothing.
+        stats["hill_mandel"] = None
+    found.stats[name] = stats
+
+
+def _idle(found: Brackets) -> list[str]:
+    """A sentence for every condition under which the image carries nothing, or nothing in some direction."""
+    out = []
+    for name, tensor in found.tensors.items():
+        if not tensor.any():
+            out.append(f"With the {name} condition the image carries no load (`no_load_path`).")
+        elif found.codes[name] == "no_load_path":
+            out.append(
+                f"With the {name} condition the image carries no load in some directions (`no_load_path` in that of the load)."
+            )
+    return out
 
 
 def tabulate(report: Report, found: Brackets, laws: Sequence[AbstractLaw], fractions: np.ndarray) -> None:
     """The tensors, what they say, and the bounds, into the report."""
     report.codes |= {f"{name} condition": code for name, code in found.codes.items()}
-    scalar, d = laws[0].scalar, found.tensors["periodic"].shape[0]
-    phases = _tangents(laws, d)
+    report.notes += _idle(found)
+    scalar, d, phases = laws[0].scalar, found.tensors["periodic"].shape[0], found.phases
     tensors = _bounds(phases, fractions) | found.tensors
     shown = [name for name in COLUMNS if name in tensors]
     report.head = ("", *shown)
@@ -99,7 +131,8 @@ def tabulate(report: Report, found: Brackets, laws: Sequence[AbstractLaw], fract
     if not scalar:
         report.numbers["order"] = "11 22 12" if d == 2 else "11 22 33 23 13 12"
         report.numbers["symmetry"] = _symmetry(tensors["periodic"])
-        report.title += f"; as a periodic cell the law is {report.numbers['symmetry']}"
+        if report.numbers["symmetry"] is not None:
+            report.title += f"; as a periodic cell the law is {report.numbers['symmetry']}"
         if d == 2:
             # In plane strain they are not those of the solid: E / (1 - nu^2) and nu / (1 - nu), if it is isotropic.
             report.title += "; E1, nu12, ... are constants of the plane"
@@ -148,8 +181,9 @@ def _conduction(K: np.ndarray) -> dict[str, float]:
     return {f"k{a + 1}{b + 1}": float(K[a, b]) for a, b in places}
 
 
-def _symmetry(C: np.ndarray) -> str:
-    return symmetry_class(jnp.asarray(C)) if np.any(C) else "zero"
+def _symmetry(C: np.ndarray) -> str | None:
+    """The class of a law, within 1 %; none of what failed or carries nothing."""
+    return symmetry_class(jnp.asarray(C)) if np.isfinite(C).all() and C.any() else None
 
 
 def _hashin_shtrikman(phases: np.ndarray, fractions: np.ndarray, d: int) -> dict[str, tuple[float, float]]:
@@ -178,7 +212,8 @@ def _tortuosity(report: Report, phases: np.ndarray, fractions: np.ndarray, K: np
     found = [float(fraction * own[i, i] / K[i, i]) if K[i, i] > 0 else float("inf") for i in range(len(K))]
     report.numbers["tortuosity"] = found
     for i, value in enumerate(found):
-        report.rows.append((f"tortuosity {i + 1}", *(_text(value) if name == "periodic" else "" for name in shown)))
+        said = "no path" if np.isinf(value) else _text(value)
+        report.rows.append((f"tortuosity {i + 1}", *(said if name == "periodic" else "" for name in shown)))
 
 
 def _text(value: float) -> str:

@@ -88,7 +88,7 @@ def run(options: Options, out: Path, console: Console) -> Report:
     with console.progress("periodic cell", 3 if options.brackets else 1) as moved:
         found = bracketed(case.cell, _rest(case), moved, console.note, brackets=options.brackets)
     if case.path is not None:
-        refuse_mechanism(case.path, found.tensors["periodic"])
+        refuse_mechanism(case.path, found.tensors["periodic"], found.noise)
     tabulate(report, found, case.laws, fractions)
     if report.failure() is None:
         with console.progress("fields", 1) as moved:

@@ -62,8 +62,12 @@ def _unloaded(loads: Any) -> Any:
     return jnp.eye(loads.shape[-1], dtype=loads.dtype) if loads.ndim == 3 else jnp.zeros_like(loads[0])
 
 
-def refuse_mechanism(path: LoadPath, tensor: np.ndarray) -> None:
-    """A sentence where the path imposes a stress that the image, of this effective stiffness, cannot carry."""
+def refuse_mechanism(path: LoadPath, tensor: np.ndarray, noise: float) -> None:
+    """A sentence where the path imposes a stress that the image, of this effective stiffness, cannot carry.
+
+    Args:
+        noise: the size of a stiffness that is none.
+    """
     if np.all(path.mask):
         return
     d = tensor.shape[0]
@@ -74,8 +78,10 @@ def refuse_mechanism(path: LoadPath, tensor: np.ndarray) -> None:
         if not path.mask[j, i]:
             directions[k, j, i] = 1
     K = np.einsum("aij,ijkl,bkl->ab", directions, tensor, directions)
+    if not np.isfinite(K).all():
+        return
     values, vectors = np.linalg.eigh(0.5 * (K + K.T))
-    if values[0] > np.finfo(tensor.dtype).eps ** 0.5 * np.linalg.norm(tensor):
+    if values[0] > max(noise, np.finfo(tensor.dtype).eps ** 0.5 * np.linalg.norm(tensor)):
         return
     worst = free[int(np.argmax(np.abs(vectors[:, 0])))]
     raise InputError(
