@@ -207,12 +207,18 @@ def test_a_row_of_a_dataset_is_what_a_cell_answers(here, monkeypatch):
         command = ["dataset", "--count", "2", "--loads", "2", "--size", "6", "--format", form, "--out", "data", "--quiet"]
         assert cli.main(command) == 0
         found[form] = space = {}
-        for block in blocks:
-            with monkeypatch.context() as patch:
-                if "import torch" in block and importlib.util.find_spec("torch") is None:
-                    patch.setitem(sys.modules, "torch", _Torch())
-                if f"import {other}" not in block:
-                    exec(compile(block, "docs/dataset.md", "exec"), space)
+        # As a reader finds JAX; the page asks for float64 itself.
+        jax.config.update("jax_enable_x64", False)
+        try:
+            for block in blocks:
+                with monkeypatch.context() as patch:
+                    if "import torch" in block and importlib.util.find_spec("torch") is None:
+                        patch.setitem(sys.modules, "torch", _Torch())
+                    if f"import {other}" not in block:
+                        exec(compile(block, "docs/dataset.md", "exec"), space)
+        finally:
+            jax.config.update("jax_enable_x64", True)
+        assert all(space[name].dtype == np.float64 for name in ("load", "stress", "tangent"))
         # The same again computes nothing; other options are refused.
         assert cli.main(command) == 0
         assert cli.main([*command, "--seed", "1"]) == 2
