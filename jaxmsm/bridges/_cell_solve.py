@@ -122,7 +122,7 @@ def search(cell: Cell, kernel: Kernel, ref: Reference, given: Conditions, guess:
     z, report = equilibrium(problem, start, how)
     finite = jnp.all(jnp.isfinite(given.load.F)) & jnp.all(jnp.isfinite(given.load.P))
     result = RESULTS.where(given.medium.labelled, report.result, RESULTS.out_of_range)
-    result = RESULTS.where(finite, result, RESULTS.nonfinite_input)
+    result = RESULTS.where(finite & given.medium.known, result, RESULTS.nonfinite_input)
     # Without an imposed stress no direction can be asked for that has no stiffness; what looks so is round-off.
     idle = jnp.all(given.load.mask) & (result == RESULTS.mechanism)
     result = RESULTS.where(idle, RESULTS.stagnation, result)
@@ -202,7 +202,7 @@ class Inverse:
         self.floor = kernel.noise(100 * norm(C0))
 
     def __call__(self, rhs: Unknown, tolerance, floor=0.0) -> tuple[Unknown, Unknown, Array, Array]:
-        """x with |K x - rhs| <= tolerance |rhs| + floor, in a few passes; NaN where it is missed.
+        """x with |K x - rhs| <= tolerance |rhs| + floor, in passes that gain; NaN where it is missed.
 
         Returns:
             x, what is left of the right-hand side, whether x is good, and the iterations taken.
@@ -213,20 +213,21 @@ class Inverse:
         single = jnp.finfo(self._inner).bits < jnp.finfo(size.dtype).bits
 
         def going(carry):
-            _, _, left, tries, _ = carry
-            return (left > target) & (tries < 6)
+            _, _, left, gains, _ = carry
+            return (left > target) & gains
 
         def step(carry):
-            x, r, left, tries, steps = carry
+            x, r, left, _, steps = carry
             eta = 0.7 * target / left
             eta = (jnp.maximum(eta, 1e-4) if single else eta).astype(self._inner)
             dx, report = self._solver(self._quick, cast(scaled(1 / left, r), self._inner), self._precondition, eta)
             x = axpy(left, cast(dx, size.dtype), x)
             r = jax.tree.map(lambda b, k: b - k, rhs, self._exact(x))
-            return x, r, norm(r), tries + 1, steps + report.steps
+            # What has no answer, or is round-off, gains nothing from a second pass.
+            return x, r, norm(r), norm(r) < 0.5 * left, steps + report.steps
 
         count = jnp.zeros_like(size, jnp.int32)
-        start = (scaled(jnp.zeros_like(size), rhs), rhs, norm(rhs), count, count)
+        start = (scaled(jnp.zeros_like(size), rhs), rhs, norm(rhs), jnp.ones_like(size, bool), count)
         x, r, left, _, steps = lax.while_loop(going, step, start)
         good = left <= target
         return jax.tree.map(lambda a: jnp.where(good, a, jnp.nan), x), r, good, steps

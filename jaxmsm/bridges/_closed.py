@@ -12,7 +12,8 @@ from .._scale import AbstractScale, Solution, choose, hold
 from .._typing import Tree
 from ..solids import AbstractLaw
 from ..solve import Newton, Report, dense_solve, implicit, less_residual, less_work, norm, root
-from ._phases import cast
+from ._load import checked_load, load_shapes
+from ._phases import cast, known
 
 
 class Closed(AbstractScale):
@@ -36,20 +37,24 @@ class Closed(AbstractScale):
 
     def init(self, load, *, key=None):
         del key
-        dtype = load_dtype(load)
+        dtype = load_dtype(self._checked(load))
         return jax.tree.map(jnp.asarray, cast(self.law.init(), dtype))
 
     def cold(self, load):
+        load = self._checked(load)
         return jnp.zeros_like(load.F) if isinstance(load, Mixed) else None
 
+    def _checked(self, load: Tree) -> Tree:
+        return checked_load(load, load_shapes(None, self.law.scalar))
+
     def __call__(self, load, state=None, *, guess=None):
+        load = self._checked(load)
         state = self.init(load) if state is None else state
         law = cast(self.law, load_dtype(load))
         if isinstance(load, Mixed):
             return self._controlled(law, load, state, guess)
-        load = jnp.asarray(load)
         P, following, admissible = law.answer(load, state)
-        result = judged(admissible, (load, state), (P, following))
+        result = judged(admissible, (load, state), law, (P, following))
         return answer(P, following, state, None, result, uncounted(P.dtype) | {"deformation": load})
 
     def _controlled(self, law, load, state, guess):
@@ -67,7 +72,7 @@ class Closed(AbstractScale):
         z, report, scale = self._find(respond, residual, hold(arrays), hold(load), hold(guess))
         z = implicit(residual, dense_solve, z, arrays)
         F, P, following, admissible = respond(z, arrays)
-        result = choose_first(report.result, judged(admissible, (load, state), (P, following)))
+        result = choose_first(report.result, judged(admissible, (load, state), law, (P, following)))
         held = hold(arrays)
         K, A = jax.jacfwd(lambda z: (residual(z, held), respond(z, held)[1]))(lax.stop_gradient(z))
         result = RESULTS.where(loose(K, norm(A), load.mask) & speaks(result), RESULTS.mechanism, result)
@@ -136,11 +141,11 @@ def finite(tree: Tree) -> Bool[Array, ""]:
     return jnp.all(jnp.stack(numbers)) if numbers else jnp.asarray(True)
 
 
-def judged(admissible: Array, given: Tree, answered: Tree) -> RESULTS:
-    """The code of a law's answer."""
+def judged(admissible: Array, given: Tree, laws: Tree, answered: Tree) -> RESULTS:
+    """The code of what laws answer to what is given, a load and a state."""
     result = RESULTS.where(finite(answered), RESULTS.successful, RESULTS.law_failed)
     result = RESULTS.where(admissible, result, RESULTS.out_of_range)
-    return RESULTS.where(finite(given), result, RESULTS.nonfinite_input)
+    return RESULTS.where(finite(given) & known(laws), result, RESULTS.nonfinite_input)
 
 
 def speaks(result: RESULTS) -> Bool[Array, ""]:

@@ -16,6 +16,7 @@ from .._typing import Tree
 from ..solids import AbstractLaw
 from ..solve import Newton, dense_solve, implicit, less_residual, less_work, norm, root
 from ._closed import answer, balance, choose_first, counted, free, judged, load_dtype, loose, speaks, warm
+from ._load import checked_load, load_shapes
 from ._phases import Group, cast, group, is_number
 
 
@@ -56,6 +57,10 @@ class Laminate(AbstractScale):
             raise ValueError(
                 f"Argument `fractions` must hold one number a law ({len(self.laws)}), but its shape is {self.fractions.shape}."
             )
+        if self.normal.shape[-1:] not in ((2,), (3,)):
+            raise ValueError(f"Argument `normal` must have shape (2,) or (3,), but its shape is {self.normal.shape}.")
+        if len({law.scalar for law in self.laws}) > 1:
+            raise ValueError("Argument `laws` must be all of conduction or all of mechanics, but it mixes them.")
         if not isinstance(self.fractions, jax.core.Tracer):
             c = np.asarray(self.fractions)
             if not (np.all(c >= 0) and np.all(c.sum(-1) > 0)):
@@ -68,17 +73,21 @@ class Laminate(AbstractScale):
 
     def init(self, load, *, key=None):
         del key
-        dtype = load_dtype(load)
+        dtype = load_dtype(self._checked(load))
         return tuple(_virgin(g, dtype) for g in group(cast(self.laws, dtype)))
 
     def cold(self, load):
-        F = load.F if isinstance(load, Mixed) else jnp.asarray(load)
+        load = self._checked(load)
+        F = load.F if isinstance(load, Mixed) else load
         size = (len(self.laws) - 1) * F[..., 0].size + (F.size if isinstance(load, Mixed) else 0)
         return jnp.zeros(size, load_dtype(load))
 
+    def _checked(self, load: Tree) -> Tree:
+        return checked_load(load, load_shapes(self.normal.shape[-1], self.laws[0].scalar))
+
     def __call__(self, load, state=None, *, guess=None):
+        load = self._checked(load)
         state = self.init(load) if state is None else state
-        load = load if isinstance(load, Mixed) else jnp.asarray(load)
         stack = cast((self.laws, self.fractions, self.normal), load_dtype(load))
         arrays, rest = eqx.partition((stack, load, state), eqx.is_array)
 
@@ -91,7 +100,7 @@ class Laminate(AbstractScale):
         x, report, scale = self._find(fields, hold(arrays), self.cold(load), hold(guess))
         x = implicit(residual, dense_solve, x, arrays)
         out = fields(x, arrays)
-        result = choose_first(report.result, judged(out["admissible"], (load, state), (out["mean"], out["next"])))
+        result = choose_first(report.result, judged(out["admissible"], (load, state), stack, (out["mean"], out["next"])))
         if isinstance(load, Mixed):
             lost = _loose(residual, lax.stop_gradient(x), hold(arrays), hold(load))
             result = RESULTS.where(lost & speaks(result), RESULTS.mechanism, result)

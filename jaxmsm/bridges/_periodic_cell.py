@@ -12,12 +12,14 @@ from jaxtyping import Array, Int
 from .._model import Mixed
 from .._results import RESULTS
 from .._scale import AbstractScale, Solution, hold
+from .._typing import Tree
 from ..solids import AbstractLaw, acoustic_eigenvalue, parts, whole
 from ..solve import NewtonKrylov
 from ..space import AbstractBoundary, AbstractRule, Full, Periodic, Voxels, merge_voxels
 from ._cell_solve import Guess, as_mixed, virgin
 from ._cell_tangent import consistent_tangent
 from ._kernel import Kernel
+from ._load import checked_load
 from ._phases import Medium, cast
 from ._precondition import AbstractPreconditioner, Automatic
 from ._substeps import solve
@@ -38,7 +40,8 @@ class PeriodicCell(AbstractScale):
     Source: Leute et al. 2022, Ladecky et al. 2023 (displacement PCG with the discrete Green operator).
 
     Attributes:
-        image: phase labels, shape (n1, ..., nd); None where `laws` holds one law whose leaves are fields over `grid`.
+        image: phase labels, shape (n1, ..., nd), or a mask (labels 0 and 1); None where `laws` holds one law whose leaves are
+            fields over `grid`.
         laws: one law a label.
         spacing: edge lengths of a voxel; only their ratios matter.
         grid: the number of voxels an axis, where there is no image.
@@ -124,16 +127,19 @@ class PeriodicCell(AbstractScale):
 
     def init(self, load, *, key=None):
         del key
-        return virgin(self, as_mixed(load))
+        return virgin(self, as_mixed(self._checked(load)))
 
     def cold(self, load, *, columns: bool = False):
-        load = as_mixed(load)
+        load = as_mixed(self._checked(load))
         u, e = self.kernel.zero(load.F.dtype)
         like = lambda x: jnp.zeros((*load.F.shape, *x.shape), x.dtype)
         return Guess(u, e, load.F, (like(u), like(e)) if columns else None)
 
+    def _checked(self, load: Tree) -> Tree:
+        return checked_load(load, (self.kernel.load_shape,))
+
     def __call__(self, load, state=None, *, guess=None):
-        return solve(self, load, state, guess)[0]
+        return solve(self, self._checked(load), state, guess)[0]
 
     def linearize(self, load, state=None, *, guess=None):
         """The answer and dP/dF, shape (d, d, d, d), or (d, d) for conduction; for a `Mixed` load, by differentiation.
@@ -142,6 +148,7 @@ class PeriodicCell(AbstractScale):
         symmetric tangent quadratic in theirs. The guess returned holds the columns, unless one without came in (a guess keeps
         its tree; `cold(load, columns=True)` is one with): the next solve starts from a first-order prediction.
         """
+        load = self._checked(load)
         if isinstance(load, Mixed) and self.acoustic and not self.kernel.scalar:
             raise ValueError("Argument `load` must be a deformation where `acoustic` is asked for, but it is `Mixed`.")
         if isinstance(load, Mixed) or self.substeps > 1:
@@ -166,7 +173,7 @@ class PeriodicCell(AbstractScale):
 
     def fields(self, load, state=None, *, guess=None) -> dict[str, Array]:
         """The fields of the answer, voxel averages: `F` and `P` of shape (*load, *grid), `u` the fluctuation on all corners."""
-        solution, z, given = solve(self, load, state, guess)
+        solution, z, given = solve(self, self._checked(load), state, guess)
         kernel = self.kernel
         outer = kernel.mean(z, given.load)
         still = parts(jnp.zeros_like(outer))
@@ -178,7 +185,7 @@ class PeriodicCell(AbstractScale):
 
 def _checked(image, laws: int) -> Int[Array, "..."]:
     image = image if isinstance(image, jax.Array) else np.asarray(image)
-    if not np.issubdtype(image.dtype, np.integer):
+    if not (np.issubdtype(image.dtype, np.integer) or image.dtype == bool):
         raise ValueError(f"Argument `image` must hold integer phase labels, but its dtype is {image.dtype}. Segment it first.")
     if not isinstance(image, jax.core.Tracer):
         # As numpy, which stays concrete inside a jitted function.

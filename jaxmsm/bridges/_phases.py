@@ -32,6 +32,11 @@ def cast(tree: Tree, dtype) -> Tree:
     return jax.tree.map(convert, tree)
 
 
+def known(laws: Tree) -> Array:
+    """True where every parameter is a number, infinite (a yield stress) or not."""
+    return jnp.asarray(True) & jnp.all(jnp.asarray([~jnp.any(jnp.isnan(x)) for x in jax.tree.leaves(laws) if is_number(x)]))
+
+
 def _kind(law: AbstractLaw):
     """What two laws must share to stack: everything but the numbers."""
     numbers, rest = eqx.partition(law, is_number)
@@ -113,6 +118,11 @@ class Medium(eqx.Module):
     def dtype(self):
         """The dtype of the parameters."""
         return jnp.result_type(*(jax.tree.leaves(eqx.filter(self.groups, is_number)) or [float]))
+
+    @property
+    def known(self) -> Array:
+        """No parameter is NaN."""
+        return known(self.groups)
 
     @property
     def labelled(self) -> Array:
