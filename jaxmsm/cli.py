@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import re
 import sys
+import time
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -61,10 +62,22 @@ def _run(name: str, system: System, options: Any, console: Console) -> int:
     folder = fresh_folder(name) if options.out is None else Path(options.out)
     into = live_folder if system.resumes else whole_folder
     # The only place of the house that decides on the precision, for as long as the command lasts.
+    began = time.perf_counter()
     with jax.enable_x64(options.precision != "float32"), _notes(console), into(folder) as out:
         report: Report = system.load().run(options, out, console)
         inputs = dataclasses.asdict(options) | {"out": folder}
-        write_summary(out, {"command": name, "inputs": inputs, "numbers": report.numbers, "codes": report.codes})
+        seconds = round(time.perf_counter() - began, 1)
+        write_summary(
+            out,
+            {
+                "command": name,
+                "inputs": inputs,
+                "seconds": seconds,
+                "numbers": report.numbers,
+                "codes": report.codes,
+                "notes": report.notes,
+            },
+        )
     console.table(report)
     console.note(f"Written to {folder}: {', '.join(sorted(p.name for p in folder.iterdir()))}")
     failure = report.failure()

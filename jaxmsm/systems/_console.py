@@ -2,7 +2,7 @@
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +19,7 @@ class Report:
         title: one line above the table.
         rows: the table on the screen: a name and its numbers, as text, `head` above them.
         numbers: everything worth keeping, for `summary.json`.
-        codes: names of `RESULTS` (one, or one a member), by the part of the work they belong to.
+        codes: names of `RESULTS` (one, one a member, or how many members of each), by the part of the work they belong to.
         text: the rows hold sentences rather than numbers.
         notes: sentences under the table.
     """
@@ -35,7 +35,7 @@ class Report:
     def failure(self) -> str | None:
         """The sentence for the first part that failed as a whole, or None. Single members of a batch may fail."""
         for part, given in self.codes.items():
-            codes = np.atleast_1d(np.asarray(given)).ravel()
+            codes = np.atleast_1d(np.asarray(list(given) if isinstance(given, Mapping) else given)).ravel()
             good = np.asarray(fine(from_names(codes)))
             if codes.size and not good.any():
                 return f"The solve failed ({part}) with `{codes[0]}`: {message(str(codes[0]))}"

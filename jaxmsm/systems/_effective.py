@@ -114,10 +114,22 @@ def _idle(found: Brackets) -> list[str]:
     return out
 
 
+def _ordered(found: Brackets) -> list[str]:
+    """Which of the numbers the brackets hold between them."""
+    if len(found.tensors) == 1:
+        return []
+    d, scalar = found.phases.shape[1], found.phases.ndim == 3
+    normal = ", ".join(f"{'k' if scalar else 'C'}{i}{i}" for i in range(1, (d if scalar or d == 3 else 2) + 1))
+    if scalar:
+        return [f"From left to right {normal} ascend; the mixed components need not."]
+    shear = "C66" if d == 2 else "C44, C55, C66"
+    return [f"From left to right the energy ascends, hence {normal}, {shear}, E and G; the others (C12, nu) need not."]
+
+
 def tabulate(report: Report, found: Brackets, laws: Sequence[AbstractLaw], fractions: np.ndarray) -> None:
     """The tensors, what they say, and the bounds, into the report."""
     report.codes |= {f"{name} condition": code for name, code in found.codes.items()}
-    report.notes += _idle(found)
+    report.notes += _idle(found) + _ordered(found)
     scalar, d, phases = laws[0].scalar, found.tensors["periodic"].shape[0], found.phases
     tensors = _bounds(phases, fractions) | found.tensors
     shown = [name for name in COLUMNS if name in tensors]
@@ -140,7 +152,7 @@ def tabulate(report: Report, found: Brackets, laws: Sequence[AbstractLaw], fract
     report.numbers["hashin_shtrikman"] = limits
     for key, (low, high) in limits.items():
         ends = {shown[0]: _text(low), shown[-1]: _text(high)}
-        report.rows.append((f"{key} (HS bounds)", *(ends.get(name, "") for name in shown)))
+        report.rows.append((f"{key} (HS, if isotropic)", *(ends.get(name, "") for name in shown)))
     if scalar:
         _tortuosity(report, phases, fractions, tensors["periodic"], shown)
 

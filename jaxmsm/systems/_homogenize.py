@@ -29,7 +29,8 @@ class Options(Common):
     """
 
     image: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="IMAGE")]
-    """PNG, TIFF, NPY, NPZ, HDF5 or VTI file, 2D or 3D; `file.h5:name` chooses one of several arrays."""
+    """PNG, TIFF, NPY, NPZ, HDF5 or VTI file, 2D or 3D; `file.h5:name` chooses one of several arrays. On a picture axis 1 runs down,
+    axis 2 across."""
     materials: Path | None = None
     """TOML file with one [[phase]] each: name, label, law and its numbers (in your unit of stress); every key: docs/formats.md."""
     E: tuple[float, ...] = ()
@@ -49,7 +50,8 @@ class Options(Common):
     rule: Literal["full", "reduced", "mean-dilatation"] = "full"
     """Integration in a voxel: all Gauss points, the middle one, or without volumetric locking."""
     brackets: bool = True
-    """Also solve with uniform tractions and with linear displacements on the faces, for images that are not periodic."""
+    """Also solve with uniform tractions and with linear displacements on the faces, for images that are not periodic (the first is
+    slow where there are pores); C11, C22, C66 are ordered between them, C12 and nu need not be."""
     load: tuple[float, ...] = ()
     """Mean strain of the fields and the picture, without unit: 11 22 12 in 2D, 11 22 33 23 13 12 in 3D (tensor components;
     default: 0.01 in 11); for conduction the mean gradient, one number an axis (default: 1 along the first)."""
@@ -188,11 +190,12 @@ def _walk(case: _Case, path: LoadPath, out: Path, report: Report, console: Conso
     write_curve(out / "path.csv", walked)
     stress, strain = ("flux", "gradient") if case.scalar else ("mean stress (your unit)", "mean strain")
     viz.curve(curves(path, walked), xlabel=strain, ylabel=stress, path=out / "curve.png")
-    done = int(np.sum(np.all(np.isfinite(walked["stress"]), tuple(range(1, walked["stress"].ndim)))))
-    report.numbers["path"] = {"steps": len(path), "done": done, "last_stress": walked["stress"][max(done - 1, 0)]}
+    # The first row is the unloaded state.
+    done = int(np.sum(np.all(np.isfinite(walked["stress"]), tuple(range(1, walked["stress"].ndim))))) - 1
+    report.numbers["path"] = {"steps": len(path), "done": max(done, 0), "last_stress": walked["stress"][max(done, 0)]}
     report.codes["path"] = walked["codes"].tolist()
     if done < len(path):
-        report.codes[f"step {done + 1} of {len(path)} of the path"] = str(walked["codes"][done])
+        report.codes[f"step {done + 1} of {len(path)} of the path"] = str(walked["codes"][done + 1])
     if end is not None:
         fields = voxel_fields(case.cell, case.image, case.laws, end.load, end.guess, end.state)
         report.numbers["path"]["peak"] = _write_fields(case, out, "path_", fields)

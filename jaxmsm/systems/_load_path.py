@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -29,18 +30,21 @@ class End(NamedTuple):
 
 
 def follow(cell: Any, path: LoadPath, moved: Callable[[], None]) -> tuple[dict[str, np.ndarray], End | None]:
-    """The mean deformation, mean stress and code of every step; a step that fails, however it is divided, ends the path.
+    """The mean deformation, mean stress and code of the unloaded state and of every step; a step that fails ends the path.
 
     Args:
         moved: called after every step.
 
     Returns:
-        the rows by name, and where the path ended (None if no step worked).
+        the rows by name, the first of them unloaded, and where the path ended (None if nothing worked).
     """
     end = None
     loads = path.loads()
-    F = np.full(path.F.shape, np.nan)
-    P, codes = F.copy(), np.full(len(path), "not_run", object)
+    start = _unloaded(loads)
+    # Without a load nothing is solved, unless a phase has an eigenstrain.
+    loads = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), start, loads)
+    F = np.full((len(path) + 1, *path.F.shape[1:]), np.nan)
+    P, codes = F.copy(), np.full(len(path) + 1, "not_run", object)
 
     def keep(step: Step, solution: Solution) -> None:
         nonlocal end
@@ -49,10 +53,11 @@ def follow(cell: Any, path: LoadPath, moved: Callable[[], None]) -> tuple[dict[s
         if not bool(solution.ok):
             raise _Stop
         end = End(solution.stats["deformation"], solution.state, solution.guess)
-        moved()
+        if k:
+            moved()
 
     with contextlib.suppress(_Stop):
-        march(cell, loads, cut_back=CutBack(start=_unloaded(loads)), on_step=keep)
+        march(cell, loads, cut_back=CutBack(start=start), on_step=keep)
     return {"deformation": F, "stress": P, "codes": codes.astype(str)}, end
 
 
@@ -103,7 +108,7 @@ def _along(values: np.ndarray, c: tuple[int, ...]) -> np.ndarray:
 
 
 def curves(path: LoadPath, walked: dict[str, np.ndarray]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Stress against deformation for the components that a path drives, step by step."""
+    """Stress against deformation for the components that a path drives, from the unloaded state on."""
     out = {}
     for c in components(path):
         rest = 1.0 if len(c) == 2 and c[0] == c[1] else 0.0

@@ -93,13 +93,13 @@ def _lame(n: dict) -> tuple[float, float]:
 
 def _j2(n: dict) -> J2:
     lam, mu = _lame(n)
-    hardening: Any = Linear(n["sy"], n.get("H", 0.0))
+    hardening: Any = Linear(sy=n["sy"], H=n.get("H", 0.0))
     if "s_inf" in n:
-        hardening = Voce(n["sy"], n.get("H", 0.0), n["s_inf"], n["delta"])
+        hardening = Voce(sy=n["sy"], H=n.get("H", 0.0), s_inf=n["s_inf"], delta=n["delta"])
     kinematic: Any = None
     if "kinematic" in n:
-        kinematic = ArmstrongFrederick(n["kinematic"], n["recall"]) if "recall" in n else Prager(n["kinematic"])
-    return J2(lam, mu, hardening, kinematic)
+        kinematic = ArmstrongFrederick(C=n["kinematic"], recall=n["recall"]) if "recall" in n else Prager(n["kinematic"])
+    return J2(lam=lam, mu=mu, hardening=hardening, kinematic=kinematic)
 
 
 def _conductivity(k, d: int, name: str) -> AbstractLaw:
@@ -120,7 +120,7 @@ def _normal(strain, name: str) -> list[float]:
 
 _LAWS: dict[str, Callable[[dict], AbstractLaw]] = {
     "elastic": _moduli(Elastic),
-    "cubic": lambda n: Cubic(n["C11"], n["C12"], n["C44"]),
+    "cubic": lambda n: Cubic(C11=n["C11"], C12=n["C12"], C44=n["C44"]),
     "orthotropic": lambda n: Orthotropic.from_engineering(**{k: v for k, v in n.items() if k[0] in "EnG"}),
     "neo-hookean": _moduli(NeoHookean),
     "svk": _moduli(SaintVenantKirchhoff),
