@@ -14,6 +14,7 @@ import pytest
 import jaxmsm as msm
 from jaxmsm import cli, io
 from jaxmsm._results import _FINE
+from jaxmsm.systems._load_path import axis_names
 from jaxmsm.systems._materials import make_law
 
 DOCS = pathlib.Path(__file__).parent.parent / "docs"
@@ -205,6 +206,9 @@ def test_the_paths_read(tmp_path):
     np.testing.assert_array_equal(found[0].F[2], [[1, 0.0005], [0.0005, 1]])
     np.testing.assert_array_equal(found[1].F[1], [[1, 0.2], [0, 1]])
     np.testing.assert_array_equal(found[2].F, [[1, 0], [0.7, 0.7]])
+    # What the curve is drawn over, by the names of the columns.
+    named = [{"12": ("e12", "P12")}, {"12": ("F12", "P12")}, {"1": ("g1", "q1"), "2": ("g2", "q2")}]
+    assert [axis_names(path) for path in found] == named
 
 
 @pytest.mark.parametrize("page_name", sorted(p.name for p in DOCS.glob("*.md")))

@@ -543,6 +543,12 @@ def test_pictures_of_curves(tmp_path):
     assert drawn.axes[0].get_ylabel() == "stress (MPa)"
     assert [text.get_text() for text in drawn.axes[0].get_legend().get_texts()] == ["11", "12"]
     drawn = viz.scatter_by_size([8, 8, 8, 16], {"C11": [1.0, 3.0, np.nan, 5.0]}, path=tmp_path / "s.png")
+    assert [text.get_text() for text in drawn.axes[0].texts] == ["2", "1"]
+    # Two names stand side by side; a bar of what is not negative ends at zero: 6.4 - 10.9 does not.
+    both = viz.scatter_by_size([8, 8, 8, 16], {"a": [0.1, 0.1, 19.0, 5.0], "b": [1.0, 1.0, 1.0, 1.0]})
+    a, b = both.axes[0].containers
+    assert not set(a[0].get_xdata()) & set(b[0].get_xdata())
+    assert min(float(y) for segment in a[2][0].get_segments() for _, y in segment) >= 0
     mean = drawn.axes[0].containers[0].lines[0]
     np.testing.assert_array_equal(mean.get_xydata(), [[8, 2], [16, 5]])
 

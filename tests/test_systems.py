@@ -159,7 +159,9 @@ def test_straight_channels_have_tortuosity_one(here):
         # Across the layers nothing passes: a code, not a number.
         assert own["tortuosity 1"] == {"mean": None, "deviation": None, "count": 0}
         assert entry["codes"]["conduction 1"] == {"no_load_path": entry["count"]}
-        assert own["k1 / k0"]["mean"] == pytest.approx(0, abs=1e-8)
+        assert own["k1 / k0"]["mean"] == 0
+        # Of all together: 1 along the channels, none across.
+        assert entry["tortuosity_of_means"] == [None, pytest.approx(1, rel=1e-8), pytest.approx(1, rel=1e-8)]
         assert entry["codes"]["elasticity"] == {"successful": entry["count"]}
         # Free plates in parallel: in their plane half of E / (1 - nu^2) and of G, across nothing.
         rows = io.read_store(here / "o" / f"elasticity_{size}.zarr")

@@ -234,9 +234,9 @@ def _report(options: Options, images: np.ndarray, paths: np.ndarray, rows: dict[
         "mean_stress_norm": float(np.nanmean(size)) if np.isfinite(size).any() else None,
         "store": STORES[options.format][0],
     }
-    report.codes["members"] = rows["code"].tolist()
+    report.codes["members"] = counted
     shown = {"members": (strain.ravel()[:2000], size.ravel()[:2000])}
-    drawn = viz.curve(shown, xlabel="norm of the mean strain", ylabel="norm of the mean stress (your unit)")
+    drawn = viz.curve(shown, xlabel="norm of the load", ylabel="norm of the answer (your unit)", title="every step of every member")
     drawn.axes[0].lines[0].set_linestyle("none")
     drawn.savefig(out / "stress.png", dpi=150)
     return report

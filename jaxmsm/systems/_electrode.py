@@ -34,7 +34,9 @@ _BOUNDARIES: dict[str, AbstractBoundary] = {
 class Options(Common):
     """Electrode: elastic moduli (GPa) and ionic tortuosity of subvolumes of a tomography, mean and scatter by volume.
 
-    Given the same --out again, a run that was killed goes on where it was.
+    The tortuosity of an axis is the tortuosity factor, porosity times the electrolyte's conductivity over the effective one (not a
+    ratio of lengths). Subvolumes without a path have none and are left out of its mean, but count with zero in that of k / k0;
+    mean porosity over that mean is the factor of all together. Given the same --out again, a run that was killed goes on.
     """
 
     image: str
@@ -79,6 +81,7 @@ def run(options: Options, out: Path, console: Console) -> Report:
     console.note("Fractions: " + ", ".join(f"{name} {value:.1%}" for name, value in fractions.items()))
     shape = " x ".join(map(str, volume.shape))
     report = Report(f"{options.image}: {shape} voxels; moduli in GPa, {options.boundary} subvolumes")
+    report.numbers["units"] = {"moduli": "GPa", "k / k0, tortuosity": "none", "lengths": "voxels"}
     report.numbers |= {"shape": volume.shape, "fractions": fractions, "sources": SOURCES}
     found: list[dict[str, Any]] = []
     shared = jnp.asarray(volume)
@@ -87,9 +90,9 @@ def run(options: Options, out: Path, console: Console) -> Report:
         solid = _solid(options, shared, size, corners, out, console)
         ionic = _ionic(options, shared, size, corners, out, console)
         found.append(_entry(size, corners, solid, ionic))
-        report.codes[f"elasticity of {size}^3"] = solid["code"].tolist()
-        report.codes[f"conduction in {size}^3"] = ionic["code"].tolist()
-        console.note(f"{size}^3: " + ", ".join(f"{key} {_text(v)}" for key, v in _said(found[-1]).items()))
+        report.codes[f"elasticity of {size}^3"] = collections.Counter(solid["code"].tolist())
+        report.codes[f"conduction in {size}^3"] = collections.Counter(ionic["code"].tolist())
+        console.note(f"{size}^3: " + ", ".join(f"{key} {_text(v, count)}" for key, v in _said(found[-1]).items()))
     _conclude(options, found, volume, out, report)
     return report
 
@@ -200,8 +203,9 @@ def _entry(size: int, corners, solid, ionic) -> dict[str, Any]:
         tortuosity = np.where(conducts, porosity[:, None] / along, np.nan)
     values |= {"porosity": porosity} | {f"tortuosity {k + 1}": tortuosity[:, k] for k in range(3)}
     # Unlike a tortuosity, the conductivity of a subvolume without a path is a number: zero.
-    answered = np.isin(ionic["code"].reshape(-1, 3), ("successful", "no_load_path"))
-    values |= {f"k{k + 1} / k0": np.where(answered, along, np.nan)[:, k] for k in range(3)}
+    blocked = ionic["code"].reshape(-1, 3) == "no_load_path"
+    conductivity = np.where(blocked, 0, np.where(conducts, along, np.nan))
+    values |= {f"k{k + 1} / k0": conductivity[:, k] for k in range(3)}
     codes = {"elasticity": collections.Counter(solid["code"].tolist())}
     codes |= {f"conduction {k + 1}": collections.Counter(ionic["code"].reshape(-1, 3)[:, k].tolist()) for k in range(3)}
     return {"size": size, "count": len(corners), "values": values, "codes": codes}
@@ -217,16 +221,30 @@ def _said(entry: dict[str, Any]) -> dict[str, tuple[float, float, int]]:
     return out
 
 
-def _text(found: tuple[float, float, int]) -> str:
+def _text(found: tuple[float, float, int], of: int) -> str:
+    """Mean and deviation, and of how many where not of all."""
     mean, deviation, count = found
-    return "-" if count == 0 else f"{mean:.4g}" + (f" ± {deviation:.2g}" if count > 1 else "")
+    several = f" ± {deviation:.2g}" if count > 1 else ""
+    return "-" if count == 0 else f"{mean:.4g}{several}" + (f" (n = {count})" if count < of else "")
+
+
+def _of_means(said: dict[str, tuple[float, float, int]], axis: int) -> float:
+    """The tortuosity of the mean conductivity, to which subvolumes without a path belong with zero."""
+    conductivity = said[f"k{axis} / k0"][0]
+    return said["porosity"][0] / conductivity if conductivity > 0 else float("inf")
+
+
+def _number(value: float) -> str:
+    return "no path" if np.isinf(value) else f"{value:.4g}"
 
 
 def _conclude(options: Options, found: list[dict[str, Any]], volume: np.ndarray, out: Path, report: Report) -> None:
     """Table, summary and pictures."""
     report.head = ("mean ± deviation", *(f"{e['count']} x {e['size']}^3" for e in found))
     said = [_said(entry) for entry in found]
-    report.rows += [(key, *(_text(s[key]) for s in said)) for key in said[0]]
+    report.rows += [(key, *(_text(s[key], e["count"]) for s, e in zip(said, found, strict=True))) for key in said[0]]
+    for k in (1, 2, 3):
+        report.rows.append((f"mean porosity / mean (k{k} / k0)", *(_number(_of_means(s, k)) for s in said)))
     for part in found[0]["codes"]:
         report.rows.append((f"no path: {part}", *(str(e["codes"][part]["no_load_path"]) for e in found)))
         report.rows.append((f"failed: {part}", *(str(_failures(e["codes"][part])) for e in found)))
@@ -236,11 +254,15 @@ def _conclude(options: Options, found: list[dict[str, Any]], volume: np.ndarray,
             "count": entry["count"],
             "codes": entry["codes"],
             "numbers": {key: dict(zip(("mean", "deviation", "count"), v, strict=True)) for key, v in own.items()},
+            "tortuosity_of_means": [_of_means(own, k) for k in (1, 2, 3)],
         }
         for entry, own in zip(found, said, strict=True)
     ]
     sizes = np.concatenate([np.full(e["count"], e["size"]) for e in found])
-    for name, keys, label in (("moduli", ("E", "G"), "GPa"), ("tortuosity", [f"tortuosity {k}" for k in (1, 2, 3)], "tortuosity")):
+    for name, keys, label in (
+        ("moduli", ("E", "G"), "GPa"),
+        ("tortuosity", [f"tortuosity {k}" for k in (1, 2, 3)], "tortuosity factor"),
+    ):
         series = {key: np.concatenate([e["values"][key] for e in found]) for key in keys}
         viz.scatter_by_size(sizes, series, xlabel="edge of the subvolume (voxels)", ylabel=label, path=out / f"{name}.png")
     _draw(options, found[0], volume, out)

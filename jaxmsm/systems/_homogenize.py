@@ -16,7 +16,7 @@ from ..solve import march
 from ._console import Console, Report
 from ._effective import Brackets, bracketed, tabulate
 from ._fields import voxel_fields
-from ._load_path import curves, follow, refuse_mechanism, write_curve
+from ._load_path import axis_names, curves, follow, refuse_mechanism, write_curve
 from ._materials import flag_materials, make_laws
 from ._options import RULES, Common
 
@@ -84,9 +84,13 @@ def run(options: Options, out: Path, console: Console) -> Report:
     case = _read(options)
     report = Report(f"{options.image}: {' x '.join(map(str, case.image.shape))} voxels, {len(case.laws)} phases")
     fractions = np.bincount(case.image.ravel(), minlength=len(case.laws)) / case.image.size
-    phase_names = [phase.name for phase in case.materials.phases]
+    phase_names = _distinct([phase.name for phase in case.materials.phases])
     viz.phases(case.image, names=phase_names, spacing=case.spacing, path=out / "phases.png")
-    report.numbers |= {"shape": case.image.shape, "phases": dict(zip(_distinct(phase_names), fractions, strict=True))}
+    report.numbers["units"] = {
+        "conductivities" if case.scalar else "moduli and stresses": "that of the materials",
+        "strains": "none",
+    }
+    report.numbers |= {"shape": case.image.shape, "phases": dict(zip(phase_names, fractions, strict=True))}
     with console.progress("periodic cell", 3 if options.brackets else 1) as moved:
         found = bracketed(case.cell, _rest(case), moved, console.note, brackets=options.brackets)
     if case.path is not None:
@@ -170,17 +174,26 @@ def _draw_fields(case: _Case, found: Brackets, out: Path, report: Report) -> Non
             return
         guess = solution.guess
     report.numbers["load"] = case.load
-    report.numbers["peak"] = _write_fields(case, out, "", voxel_fields(case.cell, case.image, case.laws, load, guess))
+    fields = voxel_fields(case.cell, case.image, case.laws, load, guess)
+    report.numbers["peak"] = _write_fields(case, out, "", fields, _load_name(case))
 
 
-def _write_fields(case: _Case, out: Path, prefix: str, fields: dict[str, np.ndarray]) -> dict[str, float]:
-    """Fields as VTK and the size of their stress as a picture; returns its peak."""
+def _load_name(case: _Case) -> str:
+    """The load of the fields: what is not zero of it."""
+    strain = case.load if case.scalar else case.load - np.eye(len(case.load))
+    places = [p for p in np.ndindex(strain.shape) if strain[p] != 0 and list(p) == sorted(p)]
+    named = ", ".join(f"{strain[p]:g} in {''.join(str(i + 1) for i in p)}" for p in places)
+    return f"at a mean {'gradient' if case.scalar else 'strain'} of {named or 'zero'}"
+
+
+def _write_fields(case: _Case, out: Path, prefix: str, fields: dict[str, np.ndarray], when: str) -> dict[str, float]:
+    """Fields as VTK and the size of their stress as a picture, which says when it is; returns its peak."""
     write_vti(out / f"{prefix}fields.vti", fields, spacing=case.spacing)
     if case.scalar:
         name, shown, label = "flux", np.sqrt(np.sum(fields["flux"] ** 2, 0)), "magnitude of the flux"
     else:
         name, shown, label = "stress", fields["von_mises"], "von Mises stress"
-    viz.stress_field(shown, label=f"{label} (your unit)", spacing=case.spacing, path=out / f"{prefix}{name}.png")
+    viz.stress_field(shown, label=f"{label} (your unit)", title=when, spacing=case.spacing, path=out / f"{prefix}{name}.png")
     return {label: float(shown.max())}
 
 
@@ -188,8 +201,7 @@ def _walk(case: _Case, path: LoadPath, out: Path, report: Report, console: Conso
     with console.progress("load path", len(path)) as moved:
         walked, end = follow(case.cell, path, moved)
     write_curve(out / "path.csv", walked)
-    stress, strain = ("flux", "gradient") if case.scalar else ("mean stress (your unit)", "mean strain")
-    viz.curve(curves(path, walked), xlabel=strain, ylabel=stress, path=out / "curve.png")
+    _draw_curve(path, walked, out)
     # The first row is the unloaded state.
     done = int(np.sum(np.all(np.isfinite(walked["stress"]), tuple(range(1, walked["stress"].ndim))))) - 1
     report.numbers["path"] = {"steps": len(path), "done": max(done, 0), "last_stress": walked["stress"][max(done, 0)]}
@@ -198,7 +210,17 @@ def _walk(case: _Case, path: LoadPath, out: Path, report: Report, console: Conso
         report.codes[f"step {done + 1} of {len(path)} of the path"] = str(walked["codes"][done + 1])
     if end is not None:
         fields = voxel_fields(case.cell, case.image, case.laws, end.load, end.guess, end.state)
-        report.numbers["path"]["peak"] = _write_fields(case, out, "path_", fields)
+        when = "at the end of the path" if done == len(path) else f"after step {done} of {len(path)} of the path"
+        report.numbers["path"]["peak"] = _write_fields(case, out, "path_", fields, when)
+
+
+def _draw_curve(path: LoadPath, walked: dict[str, np.ndarray], out: Path) -> None:
+    """Stress against deformation, both by the names of their components."""
+    said, series = axis_names(path), curves(path, walked)
+    x, y = (", ".join(dict.fromkeys(pair[k] for pair in said.values())) for k in (0, 1))
+    deformation, answer = ("mean gradient", "mean flux") if path.F.ndim == 2 else ("mean deformation", "mean stress")
+    named = {f"{said[key][1]} over {said[key][0]}": values for key, values in series.items()}
+    viz.curve(named, xlabel=f"{deformation} {x}", ylabel=f"{answer} {y} (your unit)", path=out / "curve.png")
 
 
 def _distinct(given: list[str]) -> list[str]:

@@ -117,6 +117,18 @@ def curves(path: LoadPath, walked: dict[str, np.ndarray]) -> dict[str, tuple[np.
     return out
 
 
+def axis_names(path: LoadPath) -> dict[str, tuple[str, str]]:
+    """What `curves` draws of a component: the deformation's name as the columns have it, and that of the stress."""
+    if path.F.ndim == 2:
+        return {str(i + 1): (f"g{i + 1}", f"q{i + 1}") for (i,) in components(path)}
+    small = not any(name.startswith("F") for name in path.columns)
+    out = {}
+    for i, j in components(path):
+        name = f"{i + 1}{j + 1}"
+        out[name] = (f"e{name}" if small else f"F{name}" + (" - 1" if i == j else ""), f"P{name}")
+    return out
+
+
 def write_curve(file: Path, walked: dict[str, np.ndarray]) -> None:
     """Every component and code of a walked path as CSV."""
     d, axes = walked["stress"].shape[1], walked["stress"].ndim - 1

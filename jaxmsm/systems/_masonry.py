@@ -227,7 +227,8 @@ def _scatter(options: Options, wall: _Wall, laws, found: Brackets, out: Path, re
                 moved()
             tensors[name] = np.concatenate([C for C, _ in answers])
             report.codes[f"windows, {name} condition"] = collections.Counter(np.concatenate([c for _, c in answers]).tolist())
-    np.savez(out / "windows.npz", **rows, **{f"C_{name}": C for name, C in tensors.items()})
+    rows |= {f"C_{name}": C for name, C in tensors.items()}
+    np.savez(out / "windows.npz", **rows)
     report.numbers["windows"] = _spread(sizes, tensors)
     report.numbers["voxels_of_windows"] = {str(size): own.shape[1] for size, own in images.items()}
     _rows(report, sizes, tensors)

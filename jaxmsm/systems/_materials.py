@@ -24,6 +24,7 @@ from ..solids import (
     Rotated,
     SaintVenantKirchhoff,
     Voce,
+    lame,
 )
 
 
@@ -44,7 +45,10 @@ def make_law(phase: Phase, d: int) -> AbstractLaw:
     n: dict[str, Any] = dict(phase.numbers)
     if phase.law == "conductivity":
         return _conductivity(n["k"], d, phase.name)
-    law = _LAWS[phase.law](n)
+    try:
+        law = _LAWS[phase.law](n)
+    except ValueError as error:
+        raise InputError(f"Phase `{phase.name}`: {error}") from None
     if "eigenstrain" in n:
         law = Eigenstrain(law, jnp.diag(jnp.array(_normal(n["eigenstrain"], phase.name))))
     if "angle" in n:
@@ -83,9 +87,9 @@ def _moduli(kind: Any) -> Callable[[dict], AbstractLaw]:
     return make
 
 
-def _lame(n: dict) -> tuple[float, float]:
+def _lame(n: dict) -> tuple[Any, Any]:
     if "E" in n:
-        return n["E"] * n["nu"] / ((1 + n["nu"]) * (1 - 2 * n["nu"])), n["E"] / (2 * (1 + n["nu"]))
+        return lame(n["E"], n["nu"])
     if "K" in n:
         return n["K"] - 2 * n["G"] / 3, n["G"]
     return n["lam"], n["mu"]

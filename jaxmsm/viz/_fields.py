@@ -81,7 +81,7 @@ def _panels(field: Shaped[np.ndarray, "..."], title: str):
 
 
 def _slices(field, spacing):
-    """Planes with the axes they show and their edge lengths."""
+    """Planes with the axes they show, their edge lengths and where they cut."""
     s = (1.0,) * field.ndim if spacing is None else tuple(spacing)
     n = field.shape
     pairs = _PAIRS[:1] if field.ndim == 2 else _PAIRS
@@ -89,13 +89,15 @@ def _slices(field, spacing):
     planes = []
     for pair in pairs:
         plane = field[tuple(slice(None) if axis in pair else middle[axis] for axis in range(field.ndim))]
-        planes.append((plane, pair, tuple(n[axis] * s[axis] for axis in pair)))
+        through = [f"x{axis + 1} = {(middle[axis] + 0.5) * s[axis]:g}" for axis in range(field.ndim) if axis not in pair]
+        planes.append((plane, pair, tuple(n[axis] * s[axis] for axis in pair), "".join(through)))
     return planes
 
 
-def _show(axes, plane, pair, sizes, **how):
+def _show(axes, plane, pair, sizes, through, **how):
     # As a photograph is stored: the first axis runs down, the second to the right.
     shown = axes.imshow(np.asarray(plane), extent=(0, sizes[1], sizes[0], 0), interpolation="nearest", **how)
     axes.set_xlabel(f"x{pair[1] + 1}")
     axes.set_ylabel(f"x{pair[0] + 1}")
+    axes.set_title(through)
     return shown
