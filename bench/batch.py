@@ -84,7 +84,7 @@ MODULI = tuple(lame(E)[::-1] for E in (1.0, 10.0))
 
 
 def cell_of(n, d, moduli=MODULI):
-    return PeriodicCell(jnp.asarray(sphere(n, d)), [NeoHookean(mu, lam) for mu, lam in moduli])
+    return PeriodicCell(jnp.asarray(sphere(n, d)), [NeoHookean(mu=mu, lam=lam) for mu, lam in moduli])
 
 
 def loads_of(count, d):

@@ -43,7 +43,7 @@ def program(kind):
 
     def cell(image, moduli):
         law = Elastic if kind == "linear" else NeoHookean
-        return PeriodicCell(image, [law(*m) for m in moduli])
+        return PeriodicCell(image, [law(**m) for m in moduli])
 
     def linearized(image, moduli, load):
         solution, slope = cell(image, moduli).linearize(load)
@@ -62,7 +62,7 @@ def child(kind, cache) -> None:
     jax.config.update("jax_compilation_cache_dir", cache)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-    moduli = tuple(tuple(map(jnp.asarray, lame(E) if kind == "linear" else lame(E)[::-1])) for E in (1.0, 10.0))
+    moduli = tuple(dict(zip(("lam", "mu"), map(jnp.asarray, lame(E)))) for E in (1.0, 10.0))
     args = (jnp.asarray(sphere(16)), moduli, jnp.eye(3).at[0, 1].add(0.1))
     # What JAX sets up at its first compilation.
     jax.block_until_ready(jax.jit(lambda x: jnp.fft.irfftn(jnp.fft.rfftn(x)) + 1)(jnp.ones((4, 4, 4))))

@@ -36,24 +36,24 @@ def weighted(x):
 
 def voxel_stiffness(fields, n):
     """The stiffness of a linear cell whose moduli are fields, lam and mu of every voxel."""
-    cell = PeriodicCell(None, Elastic(*fields), grid=(n,) * 3)
+    cell = PeriodicCell(None, Elastic(lam=fields[0], mu=fields[1]), grid=(n,) * 3)
     return weighted(cell.linearize(jnp.eye(3))[1])
 
 
 def phase_stress(moduli, image, load):
-    cell = PeriodicCell(image, [NeoHookean(m, la) for m, la in moduli])
+    cell = PeriodicCell(image, [NeoHookean(mu=m, lam=la) for m, la in moduli])
     return weighted(cell(load).value)
 
 
 def phase_stress_and_tangent(moduli, image, load):
     """A number of the stress, whose tangent comes along."""
-    solution, slope = PeriodicCell(image, [NeoHookean(m, la) for m, la in moduli]).linearize(load)
+    solution, slope = PeriodicCell(image, [NeoHookean(mu=m, lam=la) for m, la in moduli]).linearize(load)
     return weighted(solution.value), slope
 
 
 def phase_tangent(moduli, image, load):
     """A number of the tangent."""
-    return weighted(PeriodicCell(image, [NeoHookean(m, la) for m, la in moduli]).linearize(load)[1])
+    return weighted(PeriodicCell(image, [NeoHookean(mu=m, lam=la) for m, la in moduli]).linearize(load)[1])
 
 
 def main(n: int) -> None:

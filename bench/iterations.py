@@ -103,7 +103,7 @@ def count(cell) -> tuple[int, str]:
 
 
 def cell_of(image, *moduli, **how):
-    return PeriodicCell(image, [Elastic(*lame(E)) for E in moduli], solver=LOOSE, **how)
+    return PeriodicCell(image, [Elastic.from_young(E, 0.3) for E in moduli], solver=LOOSE, **how)
 
 
 def grids() -> None:
@@ -133,7 +133,7 @@ def weights() -> None:
         lam, mu = map(jnp.asarray, lame(E))
         found = []
         for choice in (Green(), GreenJacobi(), Automatic()):
-            steps, bad = count(PeriodicCell(None, Elastic(lam, mu), grid=E.shape, solver=LOOSE, preconditioner=choice))
+            steps, bad = count(PeriodicCell(None, Elastic(lam=lam, mu=mu), grid=E.shape, solver=LOOSE, preconditioner=choice))
             found.append(f"{steps} {bad}".strip())
         rows.append([name, *found])
     table(["3. fields, 32^2", "Green", "Green-Jacobi", "Automatic"], rows)

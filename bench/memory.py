@@ -22,7 +22,7 @@ A typical printout:
     16 of 8^3              1344                   1355                0.997
 """
 
-from _side_by_side import lame, sphere, table, versions  # first: sets threads and precision
+from _side_by_side import sphere, table, versions  # first: sets threads and precision
 
 # isort: split
 import argparse
@@ -40,7 +40,7 @@ from jaxmsm.solve import NewtonKrylov, footprint
 
 
 def cell_of(n, d, inner=None):
-    laws = [NeoHookean(*lame(E)[::-1]) for E in (1.0, 10.0)]
+    laws = [NeoHookean.from_young(E, 0.3) for E in (1.0, 10.0)]
     return PeriodicCell(jnp.asarray(sphere(n, d)), laws, solver=NewtonKrylov(inner=inner))
 
 

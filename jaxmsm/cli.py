@@ -13,11 +13,11 @@ from typing import Annotated, Any
 import jax
 import tyro
 
-from .io import InputError, fresh_folder, live_folder, whole_folder, write_summary
+from .io import InputError, fresh_folder, live_folder, versions, whole_folder, write_summary
 from .systems import COMMANDS, SYSTEMS, System
 from .systems._console import Console, Report
 
-_ABOUT = "Multiscale modeling: from an image to an effective law, and from a law to a story."
+_ABOUT = "Multiscale modeling: from an image to an effective law, and from a law to a story. --version names the version."
 
 
 @dataclasses.dataclass
@@ -28,6 +28,9 @@ class _List:
 def main(argv: Sequence[str] | None = None) -> int:
     """The command: 0 if it worked, 1 if a solve failed, 2 if the input cannot be used, 130 if interrupted."""
     argv = list(sys.argv[1:] if argv is None else argv)
+    if argv == ["--version"]:
+        print(f"jaxmsm {versions()['jaxmsm']}")
+        return 0
     name, system, options = _parse(argv)
     if system is None:
         return _list()

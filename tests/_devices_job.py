@@ -41,8 +41,8 @@ def answers(mesh, chunk, order=None):
 
 def cells(mesh, chunk):
     """Value and slope of laminates, whose programs are large enough for the compiler to take liberties."""
-    law = NeoHookean(jnp.asarray(1.0), jnp.asarray(2.0))
-    scale = jaxmsm.Laminate([law, NeoHookean(jnp.asarray(5.0), jnp.asarray(10.0))], [0.5, 0.5], [1.0, 0.0])
+    law = NeoHookean(mu=jnp.asarray(1.0), lam=jnp.asarray(2.0))
+    scale = jaxmsm.Laminate([law, NeoHookean(mu=jnp.asarray(5.0), lam=jnp.asarray(10.0))], [0.5, 0.5], [1.0, 0.0])
     F = jnp.eye(2)[None] + 0.05 * jax.random.normal(jax.random.key(2), (11, 2, 2))
     solution, slope = jaxmsm.batched(scale, chunk=chunk, mesh=mesh).linearize(F)
     return {"value": solution.value, "slope": slope}

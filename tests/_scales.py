@@ -107,11 +107,17 @@ def _span(t1, dose):
 
 GENERIC = [
     Row(
-        "closed", lambda: Closed(solids.NeoHookean(1.0, 2.0)), _F3, _F3, lambda s: s.law.mu, jnp.eye(3), {"out_of_range": _FLIPPED3}
+        "closed",
+        lambda: Closed(solids.NeoHookean(mu=1.0, lam=2.0)),
+        _F3,
+        _F3,
+        lambda s: s.law.mu,
+        jnp.eye(3),
+        {"out_of_range": _FLIPPED3},
     ),
     Row(
         "closed-mixed",
-        lambda: Closed(solids.J2(2.0, 1.0, solids.Voce(0.01, 0.05, 0.02, 20.0))),
+        lambda: Closed(solids.J2(lam=2.0, mu=1.0, hardening=solids.Voce(sy=0.01, H=0.05, s_inf=0.02, delta=20.0))),
         _uniaxial(_E3, 0.001),
         _uniaxial(0.5 * (_E3 + jnp.eye(3)), 0.0),
         lambda s: s.law.mu,
@@ -119,7 +125,7 @@ GENERIC = [
     ),
     Row(
         "laminate",
-        lambda: Laminate([solids.NeoHookean(1.0, 2.0), solids.NeoHookean(5.0, 10.0)], [0.3, 0.7], [1.0, 0.5, -0.2]),
+        lambda: Laminate([solids.NeoHookean(mu=1.0, lam=2.0), solids.NeoHookean(mu=5.0, lam=10.0)], [0.3, 0.7], [1.0, 0.5, -0.2]),
         _F3,
         _F3,
         lambda s: s.laws[0].mu,
@@ -159,12 +165,15 @@ def _cell(shape, laws, **options):
     return PeriodicCell(_image(shape), laws, solver=options.pop("solver", _TIGHT), **options)
 
 
-_ELASTIC = [solids.Elastic(1.0, 1.0), solids.Elastic(15.0, 10.0)]
-_RUBBER = [solids.NeoHookean(1.0, 1.5), solids.NeoHookean(8.0, 10.0)]
-_METAL = [solids.J2(1.5, 1.0, solids.Linear(0.004, 0.1)), solids.J2(4.0, 3.0, solids.Linear(0.02, 0.3))]
+_ELASTIC = [solids.Elastic(lam=1.0, mu=1.0), solids.Elastic(lam=15.0, mu=10.0)]
+_RUBBER = [solids.NeoHookean(mu=1.0, lam=1.5), solids.NeoHookean(mu=8.0, lam=10.0)]
+_METAL = [
+    solids.J2(lam=1.5, mu=1.0, hardening=solids.Linear(sy=0.004, H=0.1)),
+    solids.J2(lam=4.0, mu=3.0, hardening=solids.Linear(sy=0.02, H=0.3)),
+]
 _RECALL = [
-    solids.J2(1.5, 1.0, solids.Linear(0.004, 0.1), solids.ArmstrongFrederick(0.2, 5.0)),
-    solids.J2(4.0, 3.0, solids.Linear(0.02, 0.3), solids.ArmstrongFrederick(0.3, 5.0)),
+    solids.J2(lam=1.5, mu=1.0, hardening=solids.Linear(sy=0.004, H=0.1), kinematic=solids.ArmstrongFrederick(C=0.2, recall=5.0)),
+    solids.J2(lam=4.0, mu=3.0, hardening=solids.Linear(sy=0.02, H=0.3), kinematic=solids.ArmstrongFrederick(C=0.3, recall=5.0)),
 ]
 _HEAT = [solids.Conductivity(1.0), solids.Conductivity(20.0)]
 
@@ -285,7 +294,7 @@ PLANE = [
         "2d-elastic-field-jacobi-periodic",
         lambda: PeriodicCell(
             None,
-            solids.Elastic(1.0 + jnp.arange(16.0).reshape(4, 4), 2.0 + jnp.cos(jnp.arange(16.0)).reshape(4, 4)),
+            solids.Elastic(lam=1.0 + jnp.arange(16.0).reshape(4, 4), mu=2.0 + jnp.cos(jnp.arange(16.0)).reshape(4, 4)),
             grid=(4, 4),
             preconditioner=GreenJacobi(),
             solver=_TIGHT,

@@ -127,11 +127,11 @@ def test_one_bad_member_fails_alone(loop, chunk):
 
 
 def test_leaves_of_the_scale_may_carry_the_batch():
-    law = NeoHookean(jnp.linspace(1.0, 2.0, N), jnp.asarray(3.0))
+    law = NeoHookean(mu=jnp.linspace(1.0, 2.0, N), lam=jnp.asarray(3.0))
     F = jnp.eye(3)[None] + 0.1 * jax.random.normal(jax.random.key(1), (N, 3, 3))
     many = jaxmsm.batched(jaxmsm.Closed(law), over=lambda s: s.law.mu, chunk=4)
     found = many(F)
-    one = jax.jit(lambda mu, F: jaxmsm.Closed(NeoHookean(mu, jnp.asarray(3.0)))(F).value)
+    one = jax.jit(lambda mu, F: jaxmsm.Closed(NeoHookean(mu=mu, lam=jnp.asarray(3.0)))(F).value)
     expected = jnp.stack([one(law.mu[i], F[i]) for i in range(N)])
     np.testing.assert_allclose(found.value, expected, rtol=1e-13, atol=1e-14)
     J = jnp.linalg.det(F)[:, None, None]
@@ -153,8 +153,8 @@ def test_every_array_of_the_scale_may_carry_the_batch():
 
 
 def test_a_batch_of_laminates():
-    law = NeoHookean(jnp.asarray(1.0), jnp.asarray(2.0))
-    scale = jaxmsm.Laminate([law, NeoHookean(jnp.asarray(5.0), jnp.asarray(10.0))], [0.5, 0.5], [1.0, 0.0])
+    law = NeoHookean(mu=jnp.asarray(1.0), lam=jnp.asarray(2.0))
+    scale = jaxmsm.Laminate([law, NeoHookean(mu=jnp.asarray(5.0), lam=jnp.asarray(10.0))], [0.5, 0.5], [1.0, 0.0])
     F = jnp.eye(2)[None] + 0.05 * jax.random.normal(jax.random.key(2), (3, 2, 2))
     found = jaxmsm.batched(scale)(F)
     one = jax.jit(lambda F: scale(F).value)

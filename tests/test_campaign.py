@@ -233,8 +233,8 @@ print(*test_campaign.programs())
 
 def programs():
     """Fingerprints of some scales' programs, slopes included."""
-    metal = jaxmsm.solids.J2(1.3, 0.7, jaxmsm.solids.Linear(0.004, 0.1))
-    cell = jaxmsm.PeriodicCell(np.eye(4, dtype=int), [metal, jaxmsm.solids.NeoHookean(1.0, 1.0)])
+    metal = jaxmsm.solids.J2(lam=1.3, mu=0.7, hardening=jaxmsm.solids.Linear(sy=0.004, H=0.1))
+    cell = jaxmsm.PeriodicCell(np.eye(4, dtype=int), [metal, jaxmsm.solids.NeoHookean(mu=1.0, lam=1.0)])
     flow = jaxmsm.Flow(jaxmsm.Rate(lambda t, x, drive: -x * drive), jnp.asarray(1.0))
     span = jaxmsm.Span(jnp.asarray(0.0), jnp.asarray(1.0), jnp.asarray(2.0))
     run = lambda scale, load: scale.linearize(load)

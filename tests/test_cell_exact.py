@@ -74,7 +74,10 @@ def test_laminate_in_plane_strain(shape):
 
 def test_plastic_laminate_in_shear():
     # 26 of 31 layers flow, the others are elastic: shear stress is uniform, and only mu, sy and H enter.
-    laws = [J2.from_bulk(2.0, 1.0, Linear(0.01, 0.05)), J2.from_bulk(7.0, 1.0, Linear(jnp.inf, 0.05))]
+    laws = [
+        J2.from_bulk(K=2.0, G=1.0, hardening=Linear(sy=0.01, H=0.05)),
+        J2.from_bulk(K=7.0, G=1.0, hardening=Linear(sy=jnp.inf, H=0.05)),
+    ]
     cell = PeriodicCell(layers((31, 2), 0, 26), laws, solver=TIGHT)
     load = rest(2).at[0, 1].add(0.05).at[1, 0].add(0.05)
     value, ok, _ = answer(cell, load)
@@ -89,9 +92,9 @@ def _loads(key, small):
 
 
 _PAIRS = {
-    "elastic": [Elastic(1.3, 0.7), Elastic(11.0, 6.0)],
-    "rubber": [NeoHookean(0.7, 1.3), NeoHookean(6.0, 11.0)],
-    "metal": [J2(1.3, 0.7, Linear(0.004, 0.1)), J2(4.0, 2.0, Linear(0.02, 0.3))],
+    "elastic": [Elastic(lam=1.3, mu=0.7), Elastic(lam=11.0, mu=6.0)],
+    "rubber": [NeoHookean(mu=0.7, lam=1.3), NeoHookean(mu=6.0, lam=11.0)],
+    "metal": [J2(lam=1.3, mu=0.7, hardening=Linear(sy=0.004, H=0.1)), J2(lam=4.0, mu=2.0, hardening=Linear(sy=0.02, H=0.3))],
 }
 
 
@@ -129,7 +132,7 @@ def checkerboard(tile, n=64):
 
 def test_bulk_modulus_of_a_checkerboard():
     # NIST voxel finite element manual, Table 9; G = 2, K = 1 and 10, plane moduli (K = lam + mu); exact 2.8.
-    laws = [Elastic(1.0 - 2.0, 2.0), Elastic(10.0 - 2.0, 2.0)]
+    laws = [Elastic(lam=1.0 - 2.0, mu=2.0), Elastic(lam=10.0 - 2.0, mu=2.0)]
     found = []
     for tile in (2, 4, 8, 16, 32, 64):
         C = stiffness(PeriodicCell(checkerboard(tile), laws, solver=TIGHT))
@@ -286,7 +289,7 @@ def test_second_derivatives_are_differences_of_the_first():
     direction = jnp.array([[1.0, 0.5], [0.2, -0.3]])
 
     def weighed(p):
-        laws = [NeoHookean(p[0], 1.5), NeoHookean(8.0, 10.0)]
+        laws = [NeoHookean(mu=p[0], lam=1.5), NeoHookean(mu=8.0, lam=10.0)]
         return jnp.sum(direction * PeriodicCell(image, laws, solver=TIGHT)(rest(2) + (0.05 + p[1]) * direction).value)
 
     gradient = jax.grad(weighed)

@@ -70,7 +70,7 @@ def test_field_of_moduli_by_scikit_fem():
     # One law whose leaves are fields, without an image.
     E = np.exp(np.random.default_rng(4).normal(size=(6, 7)))
     lam, mu = lame(E)
-    cell = PeriodicCell(None, Elastic(jnp.asarray(lam), jnp.asarray(mu)), grid=E.shape, solver=TIGHT)
+    cell = PeriodicCell(None, Elastic(lam=jnp.asarray(lam), mu=jnp.asarray(mu)), grid=E.shape, solver=TIGHT)
     _, slope, ok = linearized(cell, jnp.eye(2))
     assert ok
     expected = peers.elastic(lam, mu)

@@ -19,7 +19,7 @@ LOADS = jnp.eye(2)[None] + SHEAR[:, None, None] * jnp.array([[[0.6, 1.0], [1.0, 
 
 
 def cell(numbers):
-    laws = [J2(lam, mu, Linear(sy, H)) for lam, mu, sy, H in numbers]
+    laws = [J2(lam=lam, mu=mu, hardening=Linear(sy=sy, H=H)) for lam, mu, sy, H in numbers]
     return PeriodicCell(IMAGE, laws, solver=NewtonKrylov(rtol=1e-13))
 
 

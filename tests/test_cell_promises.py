@@ -16,7 +16,7 @@ IMAGE = (np.random.default_rng(0).random((4, 4)) < 0.4).astype(int)
 
 
 def rubber(**how):
-    return msm.PeriodicCell(IMAGE, [NeoHookean(1.0, 2.0), NeoHookean(10.0, 20.0)], **how)
+    return msm.PeriodicCell(IMAGE, [NeoHookean(mu=1.0, lam=2.0), NeoHookean(mu=10.0, lam=20.0)], **how)
 
 
 def test_a_rotated_load_is_solved_as_well_as_one_that_is_not():
@@ -41,7 +41,7 @@ def test_small_strains_in_single_precision(size):
     # The load is the rounded one for both: what is left is round-off of the solve.
     np.testing.assert_allclose(found.value, exact, atol=2e-5 * np.abs(exact).max())
     # A law that is asked at its points sees F, rounded to eps of one; that much of its stress is lost, and no more.
-    metal = [J2(1000.0, 4000.0, Linear(1e3, 1.0)), J2(300.0, 900.0, Linear(1e3, 1.0))]
+    metal = [J2(lam=1000.0, mu=4000.0, hardening=Linear(sy=1e3, H=1.0)), J2(lam=300.0, mu=900.0, hardening=Linear(sy=1e3, H=1.0))]
     found = cast(msm.PeriodicCell(IMAGE, metal), jnp.float32)(F)
     exact = np.asarray(msm.PeriodicCell(IMAGE, metal)(jnp.asarray(F, jnp.float64)).value)
     assert bool(found.ok), msm.names(found.result)
@@ -85,18 +85,18 @@ def test_the_acoustic_tensor_is_never_left_out_in_silence():
 def test_a_soft_layer_with_a_pore_carries():
     image = np.tile([0, 0, 0, 1, 1, 1], (6, 1))
     image[0, 0] = 2
-    cell = msm.PeriodicCell(image, [Elastic.from_young(1.0, 0.3), Elastic.from_young(1e-7, 0.3), Elastic(0.0, 0.0)])
+    cell = msm.PeriodicCell(image, [Elastic.from_young(1.0, 0.3), Elastic.from_young(1e-7, 0.3), Elastic(lam=0.0, mu=0.0)])
     found = cell(jnp.eye(2).at[1, 1].add(0.01))
     assert msm.names(found.result) == "successful"
     # Two stiff layers in series with a soft one of half the height.
     E = 1e-7 / (1 - 0.3**2)
     assert 1 < float(found.value[1, 1]) / (0.01 * E) < 3
-    alone = msm.PeriodicCell(np.tile([0, 0, 1, 1], (4, 1)), [Elastic(1.0, 1.0), Elastic(0.0, 0.0)])
+    alone = msm.PeriodicCell(np.tile([0, 0, 1, 1], (4, 1)), [Elastic(lam=1.0, mu=1.0), Elastic(lam=0.0, mu=0.0)])
     assert msm.names(alone(jnp.eye(2).at[1, 1].add(0.01)).result) == "no_load_path"
 
 
 def test_bad_input_gets_a_sentence():
-    law = Elastic(1.0, 1.0)
+    law = Elastic(lam=1.0, mu=1.0)
     for image, laws, how, word in (
         (None, [law, law], {"grid": (4, 4)}, "laws"),
         (IMAGE, [law, law], {"grid": (4, 4)}, "grid"),
@@ -127,8 +127,8 @@ class Trapezoid(AbstractRule):
 
 def test_a_rule_of_ones_own_is_not_asked_by_modes():
     F = jnp.eye(2).at[0, 1].set(0.01)
-    elastic = [Elastic(1.0, 2.0), Elastic(5.0, 7.0)]
-    hard = [J2(law.lam, law.mu, Linear(1e3, 1.0)) for law in elastic]
+    elastic = [Elastic(lam=1.0, mu=2.0), Elastic(lam=5.0, mu=7.0)]
+    hard = [J2(lam=law.lam, mu=law.mu, hardening=Linear(sy=1e3, H=1.0)) for law in elastic]
     linear, plastic = (msm.PeriodicCell(IMAGE, laws, rule=Trapezoid())(F) for laws in (elastic, hard))
     assert bool(linear.ok) and bool(plastic.ok)
     # The tolerance of the solve, which is one of the whole stress.

@@ -88,7 +88,7 @@ def test_what_the_data_do_not_determine_has_no_finite_variance():
 )
 def test_a_trial_in_a_forbidden_region_is_rejected(method, close):
     # The law admits stretches above zero only; from 1.5 the first full step of either method lands below.
-    law = msm.Closed(NeoHookean(1.0, 2.0))
+    law = msm.Closed(NeoHookean(mu=1.0, lam=2.0))
     target = law(jnp.diag(jnp.array([0.3, 1.0]))).value[0, 0]
 
     def misfit(stretch):

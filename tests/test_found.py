@@ -100,9 +100,9 @@ def test_a_scale_as_a_law_says_what_it_is():
     F = jnp.eye(2) + jnp.array([[0.01, 0.02], [0.0, -0.01]])
 
     def work(sy, wrap):
-        metal = J2(1.0, 0.8, Linear(sy, 0.05), ArmstrongFrederick(0.1, 3.0))
+        metal = J2(lam=1.0, mu=0.8, hardening=Linear(sy=sy, H=0.05), kinematic=ArmstrongFrederick(C=0.1, recall=3.0))
         law = msm.AsLaw(msm.Closed(metal), jnp.eye(2)) if wrap else metal
-        return jnp.sum(msm.PeriodicCell(image, [law, Elastic(2.0, 3.0)])(F).value)
+        return jnp.sum(msm.PeriodicCell(image, [law, Elastic(lam=2.0, mu=3.0)])(F).value)
 
     plain, wrapped = (jax.value_and_grad(work)(0.005, wrap) for wrap in (False, True))
     forward = jax.jvp(lambda sy: work(sy, True), (0.005,), (1.0,))[1]
@@ -123,12 +123,18 @@ def test_a_law_that_does_not_say_so_has_no_symmetric_tangent():
             return F[:, ::-1], past
 
     assert not Drag().symmetric
-    plain = [Elastic(1.0, 2.0), Cubic(3.0, 1.0, 1.0), Anisotropic(jnp.eye(3)), SaintVenantKirchhoff(1.0, 2.0), NeoHookean(1.0, 2.0)]
+    plain = [
+        Elastic(lam=1.0, mu=2.0),
+        Cubic(C11=3.0, C12=1.0, C44=1.0),
+        Anisotropic(jnp.eye(3)),
+        SaintVenantKirchhoff(lam=1.0, mu=2.0),
+        NeoHookean(mu=1.0, lam=2.0),
+    ]
     plain += [
         Polyconvex(key=jax.random.key(0)),
         Conductivity(1.0),
         AnisotropicConductivity(jnp.eye(2)),
-        J2(1.0, 0.8, Linear(0.1, 0.1)),
+        J2(lam=1.0, mu=0.8, hardening=Linear(sy=0.1, H=0.1)),
     ]
     assert all(law.symmetric for law in plain)
     cell = lambda n: msm.AsLaw(msm.PeriodicCell(np.zeros((2, 2), int), plain[-1:], substeps=n), jnp.eye(2))
@@ -191,7 +197,7 @@ def test_a_code_speaks_of_options_that_exist_here():
 
 def test_the_residual_is_a_fraction_whatever_the_unit():
     def scales(unit):
-        law, rest = NeoHookean(unit, 2 * unit), jnp.eye(2)
+        law, rest = NeoHookean(mu=unit, lam=2 * unit), jnp.eye(2)
         F = rest.at[0, 1].set(0.1)
         free = msm.Mixed(F, jnp.zeros((2, 2)), jnp.array([[True, True], [True, False]]))
         x = jnp.array([0.3, 0.4])

@@ -77,7 +77,9 @@ def test_9_float32_alone_stalls_and_refinement_reaches_the_end():
     from jaxmsm.solve import NewtonKrylov
 
     image = np.random.default_rng(0).integers(0, 2, (8, 8))
-    cell = lambda inner: PeriodicCell(image, [Elastic(1.0, 1.0), Elastic(90.0, 80.0)], solver=NewtonKrylov(rtol=1e-11, inner=inner))
+    cell = lambda inner: PeriodicCell(
+        image, [Elastic(lam=1.0, mu=1.0), Elastic(lam=90.0, mu=80.0)], solver=NewtonKrylov(rtol=1e-11, inner=inner)
+    )
     load = jnp.array([[1.01, 0.02], [0.0, 0.99]])
     mixed, double = (jax.jit(lambda F, c=c: c(F))(load) for c in (cell(jnp.float32), cell(None)))
     assert mixed.ok and double.ok and mixed.stats["residual"] < 1e-11 and mixed.stats["newton"] > 1
@@ -165,7 +167,7 @@ def test_18_hill_and_mandel_do_not_judge_convergence():
     from jaxmsm.solve import NewtonKrylov
 
     image = np.random.default_rng(0).integers(0, 2, (6, 6))
-    cell = lambda rtol: PeriodicCell(image, [Elastic(1.0, 1.0), Elastic(90.0, 80.0)], solver=NewtonKrylov(rtol=rtol))
+    cell = lambda rtol: PeriodicCell(image, [Elastic(lam=1.0, mu=1.0), Elastic(lam=90.0, mu=80.0)], solver=NewtonKrylov(rtol=rtol))
     loose, tight = (jax.jit(lambda F, c=c: c(F))(jnp.array([[1.01, 0.02], [0.0, 0.99]])) for c in (cell(0.05), cell(1e-10)))
     assert loose.stats["hill_mandel"] < 1e-13 and tight.stats["hill_mandel"] < 1e-13
     assert loose.stats["residual"] > 1e-4 > tight.stats["residual"]

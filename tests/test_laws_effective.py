@@ -70,12 +70,14 @@ def test_equal_phases_have_no_gap():
 @pytest.mark.parametrize("d", [2, 3])
 def test_voigt_and_reuss_of_isotropic_phases(d):
     f = jnp.asarray([0.3, 0.7])
-    phases = [solids.Elastic(1.0, 0.5), solids.Elastic(6.0, 4.0)]
+    phases = [solids.Elastic(lam=1.0, mu=0.5), solids.Elastic(lam=6.0, mu=4.0)]
     Cs = jnp.stack([stiffness(law, d) for law in phases])
-    np.testing.assert_allclose(solids.voigt(f, Cs), stiffness(solids.Elastic(0.3 + 4.2, 0.15 + 2.8), d), rtol=EXACT)
+    np.testing.assert_allclose(solids.voigt(f, Cs), stiffness(solids.Elastic(lam=0.3 + 4.2, mu=0.15 + 2.8), d), rtol=EXACT)
     bulk = 1 / (0.3 / (1 + 2 * 0.5 / d) + 0.7 / (6 + 2 * 4.0 / d))
     mu = 1 / (0.3 / 0.5 + 0.7 / 4.0)
-    np.testing.assert_allclose(solids.reuss(f, Cs), stiffness(solids.Elastic(bulk - 2 * mu / d, mu), d), rtol=EXACT, atol=EXACT)
+    np.testing.assert_allclose(
+        solids.reuss(f, Cs), stiffness(solids.Elastic(lam=bulk - 2 * mu / d, mu=mu), d), rtol=EXACT, atol=EXACT
+    )
     Ks = jnp.stack([jnp.eye(d), 4 * jnp.eye(d)])
     np.testing.assert_allclose(solids.reuss(f, Ks), np.eye(d) / (0.3 + 0.7 / 4), rtol=EXACT)
     np.testing.assert_allclose(solids.voigt(f, Ks), np.eye(d) * 3.1, rtol=EXACT)

@@ -30,12 +30,12 @@ def test_uniaxial_stress_is_hooke():
     sigma = hooke(law, np.diag([s / E, -nu * s / E, -nu * s / E]))
     np.testing.assert_allclose(sigma, np.diag([s, 0, 0]), atol=EXACT)
     np.testing.assert_allclose(law.mu, E / (2 * (1 + nu)), rtol=EXACT)
-    same = solids.Elastic.from_bulk(E / (3 * (1 - 2 * nu)), E / (2 * (1 + nu)))
+    same = solids.Elastic.from_bulk(K=E / (3 * (1 - 2 * nu)), G=E / (2 * (1 + nu)))
     np.testing.assert_allclose(same.lam, law.lam, rtol=EXACT)
 
 
 def test_the_spin_of_a_small_load_does_nothing():
-    law = solids.Elastic(1.0, 2.0)
+    law = solids.Elastic(lam=1.0, mu=2.0)
     assert np.all(hooke(law, [[0, 0.3, 0], [-0.3, 0, 0.1], [0, -0.1, 0]]) == 0)
 
 
@@ -44,7 +44,7 @@ def test_cubic_compliance():
     C11, C12, C44 = 168.4, 121.4, 75.4
     S11 = (C11 + C12) / ((C11 - C12) * (C11 + 2 * C12))
     S12 = -C12 / ((C11 - C12) * (C11 + 2 * C12))
-    law = solids.Cubic(C11, C12, C44)
+    law = solids.Cubic(C11=C11, C12=C12, C44=C44)
     np.testing.assert_allclose(hooke(law, np.diag([S11, S12, S12])), np.diag([1, 0, 0]), atol=EXACT)
     shear = np.zeros((3, 3))
     shear[0, 2] = shear[2, 0] = 1 / (2 * C44)
@@ -74,7 +74,7 @@ def test_orthotropic_is_the_inverse_of_its_compliance():
 
 def test_rotated_is_the_rotated_tensor():
     R = rotation()
-    law = solids.Cubic(168.4, 121.4, 75.4)
+    law = solids.Cubic(C11=168.4, C12=121.4, C44=75.4)
     C = np.einsum("ia,jb,kc,ld,abcd->ijkl", R, R, R, R, tangent(law, 3))
     np.testing.assert_allclose(tangent(solids.Rotated(law, R), 3), C, rtol=1e-12, atol=1e-11)
     # Turned out of the plane, under plane strain: the in-plane block of the same tensor.
@@ -97,7 +97,7 @@ def test_conduction_rotates_as_a_tensor():
 
 def test_thermal_expansion_is_free_of_stress():
     d, alpha, dT = 3, 1e-2, 20.0
-    for law in (solids.Elastic(1.0, 2.0), solids.NeoHookean(2.0, 1.0)):
+    for law in (solids.Elastic(lam=1.0, mu=2.0), solids.NeoHookean(mu=2.0, lam=1.0)):
         warm = solids.thermal(law, alpha, dT)
         np.testing.assert_allclose(warm((1 + alpha * dT) * jnp.eye(d), ())[0], np.zeros((d, d)), atol=EXACT)
 
@@ -113,7 +113,7 @@ def test_held_thermal_expansion():
 
 
 def test_finite_eigenstrain_derives_from_its_energy():
-    law = solids.NeoHookean(2.0, 1.5)
+    law = solids.NeoHookean(mu=2.0, lam=1.5)
     grown = solids.Eigenstrain(law, jnp.asarray([[0.2, 0.1, 0.0], [0.0, -0.1, 0.05], [0.0, 0.0, 0.3]]))
     F0 = np.eye(3) + np.asarray(grown.strain)
 
@@ -135,9 +135,20 @@ def test_plane_stress_of_an_isotropic_solid():
 
 def test_a_pore_has_neither_stress_nor_slope_nor_nan():
     zero = solids.Orthotropic.from_engineering(**dict.fromkeys(CONSTANTS, 0.0))
-    laws = [solids.Elastic.from_young(0.0, 0.3), solids.Cubic(0, 0, 0), zero, solids.Anisotropic(jnp.zeros((6, 6)))]
-    laws += [solids.NeoHookean(0, 0), solids.SaintVenantKirchhoff(0, 0), solids.J2(0, 0, solids.Linear(0, 0))]
-    laws += [solids.J2(0, 0, solids.Voce(0.0, 0.0, 0.0, 0.0), solids.ArmstrongFrederick(0, 0))]
+    laws = [solids.Elastic.from_young(0.0, 0.3), solids.Cubic(C11=0, C12=0, C44=0), zero, solids.Anisotropic(jnp.zeros((6, 6)))]
+    laws += [
+        solids.NeoHookean(mu=0, lam=0),
+        solids.SaintVenantKirchhoff(lam=0, mu=0),
+        solids.J2(lam=0, mu=0, hardening=solids.Linear(sy=0, H=0)),
+    ]
+    laws += [
+        solids.J2(
+            lam=0,
+            mu=0,
+            hardening=solids.Voce(sy=0.0, H=0.0, s_inf=0.0, delta=0.0),
+            kinematic=solids.ArmstrongFrederick(C=0, recall=0),
+        )
+    ]
     F = jnp.asarray([[1.1, 0.05], [0.0, 0.9]])
     for law in [*laws, *map(solids.PlaneStress, laws)]:
 
@@ -158,10 +169,10 @@ def test_young_modulus_of_a_pore_has_a_gradient():
 
 
 def test_wrappers_follow_the_law_inside():
-    inner = solids.J2(1.0, 1.0, solids.Linear(0.1), solids.ArmstrongFrederick(1.0, 1.0))
+    inner = solids.J2(lam=1.0, mu=1.0, hardening=solids.Linear(sy=0.1), kinematic=solids.ArmstrongFrederick(C=1.0, recall=1.0))
     for law in (solids.Rotated(inner, jnp.eye(3)), solids.Eigenstrain(inner, jnp.zeros((3, 3))), solids.PlaneStress(inner)):
         assert (law.linear, law.small, law.symmetric, law.scalar) == (False, True, False, False)
-    assert solids.PlaneStress(solids.Cubic(2.0, 1.0, 1.0)).linear
+    assert solids.PlaneStress(solids.Cubic(C11=2.0, C12=1.0, C44=1.0)).linear
 
 
 def test_own_law_is_the_built_in_one():
@@ -172,7 +183,7 @@ def test_own_law_is_the_built_in_one():
     own = solids.Law(fn, {"lam": 1, "mu": 2.0}, init=0.0, linear=True, small=True, symmetric=True)
     F = jnp.asarray([[1.1, 0.05], [0.0, 0.9]])
     P, following = own(F, own.init())
-    np.testing.assert_allclose(P, solids.Elastic(1.0, 2.0)(F, ())[0], atol=EXACT)
+    np.testing.assert_allclose(P, solids.Elastic(lam=1.0, mu=2.0)(F, ())[0], atol=EXACT)
     assert following == 1 and own.linear and own.small and own.symmetric and not own.scalar
     assert not solids.Law(fn, {}).linear
     slope = jax.grad(lambda law: law(F, 0.0)[0][0, 1])(own)

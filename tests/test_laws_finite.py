@@ -12,12 +12,12 @@ from jaxmsm.solids._kinematics import cofactor, det, inverse_transpose, log_det
 EXACT = 1e-13  # a few sums of products of order one in float64
 
 LAWS = {
-    "saint_venant": solids.SaintVenantKirchhoff(1.3, 0.8),
-    "neo_hooke": solids.NeoHookean(0.8, 1.3),
+    "saint_venant": solids.SaintVenantKirchhoff(lam=1.3, mu=0.8),
+    "neo_hooke": solids.NeoHookean(mu=0.8, lam=1.3),
     "network": solids.Polyconvex(key=jax.random.key(1)),
-    "rotated": solids.Rotated.by_angle(solids.NeoHookean(0.8, 1.3), 0.3),
-    "swollen": solids.thermal(solids.NeoHookean(0.8, 1.3), 0.01, 10.0),
-    "thin": solids.PlaneStress(solids.NeoHookean(0.8, 1.3)),
+    "rotated": solids.Rotated.by_angle(solids.NeoHookean(mu=0.8, lam=1.3), 0.3),
+    "swollen": solids.thermal(solids.NeoHookean(mu=0.8, lam=1.3), 0.01, 10.0),
+    "thin": solids.PlaneStress(solids.NeoHookean(mu=0.8, lam=1.3)),
 }
 
 
@@ -42,7 +42,7 @@ def test_kinematics_against_numpy(d):
 
 
 def test_neo_hooke_linearization_stores_the_inverse_and_a_scalar():
-    law = solids.NeoHookean(jnp.asarray(0.8), jnp.asarray(1.3))
+    law = solids.NeoHookean(mu=jnp.asarray(0.8), lam=jnp.asarray(1.3))
     slope = jax.jit(lambda law, F: jax.linearize(lambda F: law(F, ())[0], F)[1])(law, deformation(3))
     assert sum(np.size(x) for x in jax.tree.leaves(slope)) <= 9 + 3  # F^-T, the coefficient, mu and lam
 
@@ -68,7 +68,7 @@ def test_saint_venant_closed_form():
     F = np.asarray(deformation(3))
     E = 0.5 * (F.T @ F - np.eye(3))
     P = F @ (lam * np.trace(E) * np.eye(3) + 2 * mu * E)
-    np.testing.assert_allclose(solids.SaintVenantKirchhoff(lam, mu)(jnp.asarray(F), ())[0], P, rtol=1e-12, atol=EXACT)
+    np.testing.assert_allclose(solids.SaintVenantKirchhoff(lam=lam, mu=mu)(jnp.asarray(F), ())[0], P, rtol=1e-12, atol=EXACT)
 
 
 @pytest.mark.parametrize("name", LAWS)
@@ -110,7 +110,7 @@ def test_orientation_must_be_kept():
 @pytest.mark.parametrize("size", [0.05, 0.3, 0.6, 2.0, 8.0])
 def test_thin_neo_hooke(size):
     mu, lam = 0.8, 1.3
-    law = solids.PlaneStress(solids.NeoHookean(mu, lam))
+    law = solids.PlaneStress(solids.NeoHookean(mu=mu, lam=lam))
     F = jnp.asarray([[size, 0.1], [0.0, 1.2]])
     t = law._thickness(F, ())[0]
     J = det(F) * t
@@ -163,10 +163,10 @@ def test_network_learns():
 
 @pytest.mark.parametrize("d", [2, 3])
 def test_acoustic_eigenvalue(d):
-    A = jax.jacfwd(lambda F: solids.Elastic(2.0, 0.7)(F, ())[0])(jnp.eye(d))
+    A = jax.jacfwd(lambda F: solids.Elastic(lam=2.0, mu=0.7)(F, ())[0])(jnp.eye(d))
     np.testing.assert_allclose(solids.acoustic_eigenvalue(A), 0.7, rtol=1e-12)
     # Cubic, C11 - C12 < 2 C44: the softest wave travels along 110 and shears along 1-10, with modulus (C11 - C12) / 2.
-    C = jax.jacfwd(lambda F: solids.Cubic(168.4, 121.4, 75.4)(F, ())[0])(jnp.eye(d))
+    C = jax.jacfwd(lambda F: solids.Cubic(C11=168.4, C12=121.4, C44=75.4)(F, ())[0])(jnp.eye(d))
     smallest, slope = jax.jit(jax.value_and_grad(solids.acoustic_eigenvalue))(C)
     np.testing.assert_allclose(smallest, 23.5, rtol=1e-10)  # the direction is found to 1e-7, its error counts squared
     assert np.all(np.isfinite(slope))

@@ -11,8 +11,8 @@ from jaxmsm import solids
 E, NU = 2.0, 0.3
 SY, H, S_INF, DELTA, C, RECALL = 0.01, 0.05, 0.025, 40.0, 0.2, 30.0
 EXACT = 1e-14  # sums of stresses of order .01 to 1
-LINEAR, VOCE = solids.Linear(SY, H), solids.Voce(SY, H, S_INF, DELTA)
-PRAGER, RECALLING = solids.Prager(C), solids.ArmstrongFrederick(C, RECALL)
+LINEAR, VOCE = solids.Linear(sy=SY, H=H), solids.Voce(sy=SY, H=H, s_inf=S_INF, delta=DELTA)
+PRAGER, RECALLING = solids.Prager(C), solids.ArmstrongFrederick(C=C, recall=RECALL)
 LAWS = {
     "linear": solids.J2.from_young(E, NU, LINEAR),
     "voce": solids.J2.from_young(E, NU, VOCE),
@@ -52,7 +52,7 @@ def test_tension_curve_and_unloading(hardening):
 
 
 def test_bauschinger():
-    law = solids.J2.from_young(E, NU, solids.Linear(SY), PRAGER)
+    law = solids.J2.from_young(E, NU, solids.Linear(sy=SY), PRAGER)
     top = SY + C * 0.03
     P, past, _ = step(law, tension(top, 0.03), law.init())
     np.testing.assert_allclose(P[0, 0], top, rtol=1e-13)
@@ -67,7 +67,7 @@ def test_bauschinger():
 
 
 def test_recalled_back_stress_converges_to_its_exponential():
-    law = solids.J2.from_young(E, NU, solids.Linear(SY), RECALLING)
+    law = solids.J2.from_young(E, NU, solids.Linear(sy=SY), RECALLING)
 
     def error(steps):
         past, x = law.init(), 0.0
@@ -175,7 +175,7 @@ def test_thin_bar_in_tension():
 def test_elastic_phases_and_failures():
     F = jnp.asarray(np.eye(3) + 0.03 * np.random.default_rng(1).normal(size=(3, 3)))
     hooke = solids.Elastic.from_young(E, NU)(F, ())[0]
-    for hardening in (solids.Linear(1e30), solids.Linear(jnp.inf, H), solids.Voce(1e30, H, 2e30, DELTA)):
+    for hardening in (solids.Linear(sy=1e30), solids.Linear(sy=jnp.inf, H=H), solids.Voce(sy=1e30, H=H, s_inf=2e30, delta=DELTA)):
         law = solids.J2.from_young(E, NU, hardening, PRAGER)
         P, past, good = step(law, F, law.init())
         np.testing.assert_allclose(P, hooke, atol=EXACT)
@@ -185,7 +185,7 @@ def test_elastic_phases_and_failures():
     slope = jax.jit(jax.jacrev(lambda F: LAWS["voce"](F, LAWS["voce"].init())[0]))(jnp.eye(3))
     np.testing.assert_allclose(slope, jax.jacfwd(lambda F: solids.Elastic.from_young(E, NU)(F, ())[0])(jnp.eye(3)), atol=EXACT)
     # A yield stress that falls below zero is met nowhere.
-    gone = solids.J2.from_young(E, NU, solids.Voce(SY, 0.0, -1.0, 1e4))
+    gone = solids.J2.from_young(E, NU, solids.Voce(sy=SY, H=0.0, s_inf=-1.0, delta=1e4))
     assert not gone.admissible(F, gone.init())
     assert not LAWS["linear"].admissible(F * jnp.nan, LAWS["linear"].init())
 
@@ -197,7 +197,7 @@ def test_laminate_in_pure_shear():
     tau = (2 * 0.05 + f * np.sqrt(3) * SY / H) / (1 + 3 * f / H)
     F = jnp.asarray([[1, 0.05, 0], [0.05, 1, 0], [0, 0, 1.0]])
     for bulk in (1.0, 7.0):
-        laws = [solids.J2.from_bulk(bulk, 1.0, solids.Linear(SY, H)), solids.Elastic.from_bulk(bulk, 1.0)]
+        laws = [solids.J2.from_bulk(K=bulk, G=1.0, hardening=solids.Linear(sy=SY, H=H)), solids.Elastic.from_bulk(K=bulk, G=1.0)]
         P = msm.Laminate(laws, jnp.asarray([f, 1 - f]), jnp.asarray([1.0, 0, 0]))(F).unwrap()
         np.testing.assert_allclose(P[0, 1], tau, rtol=1e-12)
         np.testing.assert_allclose(P[0, 1], 0.0076094684, atol=5e-11)  # the digits printed

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxmsm import Closed, Laminate, Mixed, PeriodicCell, batched, names
+from jaxmsm import Closed, Laminate, Mixed, PeriodicCell, batched, names, solids
 from jaxmsm.solids import Conductivity, NeoHookean
 
 RUBBER = [NeoHookean(mu=1.0, lam=2.0), NeoHookean(mu=5.0, lam=10.0)]
@@ -65,3 +65,87 @@ def test_a_parameter_that_is_no_number_is_nonfinite_input(name):
         sick = Laminate(sick.laws, scale.fractions, scale.normal)
     load = jnp.eye(2) * 1.01 if len(shape) == 2 else jnp.ones(shape)
     assert names(jax.jit(lambda s, x: s(x).result)(sick, load)) == "nonfinite_input"
+
+
+TWO_NUMBERS = {
+    "NeoHookean": (1.0, 2.0),
+    "Elastic": (1.0, 2.0),
+    "SaintVenantKirchhoff": (1.0, 2.0),
+    "J2": (1.0, 2.0, solids.Linear(sy=1.0)),
+    "Cubic": (3.0, 1.0, 1.0),
+    "Orthotropic": (3.0, 3.0, 3.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0),
+    "Linear": (1.0, 2.0),
+    "Voce": (1.0, 2.0, 3.0, 4.0),
+    "ArmstrongFrederick": (1.0, 2.0),
+}
+
+
+@pytest.mark.parametrize("name", TWO_NUMBERS)
+def test_like_numbers_are_given_by_name(name):
+    with pytest.raises(TypeError, match="positional"):
+        getattr(solids, name)(*TWO_NUMBERS[name])
+
+
+HARD = solids.Linear(sy=1.0)
+UNSTABLE = {
+    "mu": [
+        lambda: NeoHookean(mu=-1.0, lam=2.0),
+        lambda: solids.Elastic(lam=2.0, mu=jnp.array([1.0, -1.0])),
+        lambda: solids.J2(lam=2.0, mu=np.float64(-1.0), hardening=HARD),
+    ],
+    "lam": [
+        lambda: solids.Elastic(lam=-1.0, mu=1.0),
+        lambda: solids.SaintVenantKirchhoff(lam=-1.0, mu=1.0),
+        lambda: NeoHookean(lam=-1.0, mu=1.0),
+    ],
+    "E": [lambda: solids.Elastic.from_young(-1.0, 0.3)],
+    "nu": [lambda: solids.Elastic.from_young(1.0, 0.5), lambda: NeoHookean.from_young(1.0, jnp.array([0.3, -1.0]))],
+    "K": [
+        lambda: solids.Elastic.from_bulk(K=-1.0, G=1.0),
+        lambda: solids.AnisotropicConductivity(jnp.array([[1.0, 2.0], [2.0, 1.0]])),
+    ],
+    "C44": [lambda: solids.Cubic(C11=2.0, C12=1.0, C44=-1.0)],
+    "C12": [lambda: solids.Cubic(C11=1.0, C12=2.0, C44=1.0), lambda: solids.Cubic(C11=1.0, C12=-0.6, C44=1.0)],
+    "C23": [
+        lambda: solids.Orthotropic.from_engineering(E1=1.0, E2=1.0, E3=1.0, nu12=4.0, nu13=0.0, nu23=0.0, G12=1.0, G13=1.0, G23=1.0)
+    ],
+    "C": [
+        lambda: solids.Anisotropic(jnp.diag(jnp.array([1.0, 1.0, -1.0]))),
+        lambda: solids.Anisotropic(jnp.triu(jnp.ones((6, 6)))),
+    ],
+    "k": [lambda: Conductivity(-1.0)],
+    "sy": [lambda: solids.Linear(sy=-1.0), lambda: solids.Voce(sy=-1.0, H=0.0, s_inf=1.0, delta=1.0)],
+    "recall": [lambda: solids.ArmstrongFrederick(C=1.0, recall=-1.0)],
+}
+
+
+@pytest.mark.parametrize("name", UNSTABLE)
+def test_a_material_that_is_not_stable(name):
+    for make in UNSTABLE[name]:
+        with pytest.raises(ValueError, match=rf"^Arguments? `.*{name}`.* (must|must not) .*, but "):
+            make()
+
+
+@pytest.mark.parametrize("number", ["1", None, 1j, np.array("1"), [1.0]])
+def test_a_parameter_that_is_no_number(number):
+    for name, make in (("mu", lambda x: NeoHookean(mu=x, lam=1.0)), ("sy", lambda x: solids.Linear(sy=x)), ("C", solids.Prager)):
+        with pytest.raises((TypeError, ValueError), match=f"^Argument `{name}` must be a number or an array of numbers, but "):
+            make(number)
+    if not isinstance(number, list):
+        with pytest.raises((TypeError, ValueError), match=r"^Argument `[CKR]` must "):
+            solids.Rotated(HEAT[0], number)
+
+
+def test_what_is_not_known_is_not_looked_at():
+    # Traced, not a number, infinite, and zero.
+    assert jax.jit(lambda mu: NeoHookean(mu=mu, lam=1.0).mu)(-1.0) == -1
+    assert jax.jit(jax.grad(lambda nu: solids.Elastic.from_young(1.0, nu).lam))(0.7) != 0
+    NeoHookean(mu=jnp.nan, lam=1.0)
+    solids.Elastic.from_young(jnp.nan, jnp.nan)
+    solids.Anisotropic(jnp.full((3, 3), jnp.nan))
+    solids.Linear(sy=jnp.inf)
+    solids.Elastic.from_young(0.0, 0.3)
+    solids.Cubic(C11=0.0, C12=0.0, C44=0.0)
+    # A bulk modulus of zero, to round-off.
+    solids.Elastic(lam=-2 / 3, mu=1.0)
+    solids.Elastic(lam=jnp.float32(-2 / 3), mu=jnp.float32(1.0))

@@ -85,7 +85,11 @@ IMAGE = (np.random.default_rng(0).random((6, 6)) < 0.4).astype(int)
 
 
 def metal(p, **how):
-    return msm.PeriodicCell(IMAGE, [J2(1.0, 0.8, Linear(p[0], p[1])), J2(2.0, 3.0, Linear(p[2], 0.05))], **how)
+    return msm.PeriodicCell(
+        IMAGE,
+        [J2(lam=1.0, mu=0.8, hardening=Linear(sy=p[0], H=p[1])), J2(lam=2.0, mu=3.0, hardening=Linear(sy=p[2], H=0.05))],
+        **how,
+    )
 
 
 def test_substeps_reach_what_one_step_does_not_and_are_differentiated_through():
@@ -112,7 +116,7 @@ def test_substeps_reach_what_one_step_does_not_and_are_differentiated_through():
 
 
 def test_the_columns_of_a_tangent_predict_the_next_solution_to_first_order():
-    cell = msm.PeriodicCell(IMAGE, [NeoHookean(1.0, 1.5), NeoHookean(8.0, 10.0)])
+    cell = msm.PeriodicCell(IMAGE, [NeoHookean(mu=1.0, lam=1.5), NeoHookean(mu=8.0, lam=10.0)])
     F = jnp.eye(2).at[0, 1].set(0.1)
     direction = jnp.array([[0.3, -0.2], [0.1, 0.4]])
     first, _ = jax.jit(lambda F: cell.linearize(F))(F)
@@ -132,7 +136,7 @@ def test_the_columns_of_a_tangent_predict_the_next_solution_to_first_order():
 
 def test_mixed_precision_answers_as_double_does():
     F = jnp.eye(2).at[0, 1].set(0.1)
-    laws = [NeoHookean(1.0, 1.5), NeoHookean(8.0, 10.0)]
+    laws = [NeoHookean(mu=1.0, lam=1.5), NeoHookean(mu=8.0, lam=10.0)]
     full, mixed = (msm.PeriodicCell(IMAGE, laws, solver=NewtonKrylov(rtol=1e-10, inner=inner)) for inner in (None, jnp.float32))
     a, A = jax.jit(lambda F: full.linearize(F))(F)
     b, B = jax.jit(lambda F: mixed.linearize(F))(F)

@@ -19,10 +19,10 @@ from jaxmsm.space import Full, LinearDisplacement, MeanDilatation, Periodic, Red
 BOUNDARIES = [Periodic(), LinearDisplacement(), UniformTraction()]
 RULES = [Full(), Reduced(), MeanDilatation()]
 SLABBED = [
-    [Elastic(1.0, 2.0), Elastic(3.0, 4.0)],
+    [Elastic(lam=1.0, mu=2.0), Elastic(lam=3.0, mu=4.0)],
     [Conductivity(1.0), Conductivity(5.0)],
-    [NeoHookean(1.0, 2.0), NeoHookean(3.0, 4.0)],
-    [J2(1.0, 2.0, Linear(0.01, 0.1)), J2(1.0, 2.0, Linear(0.03, 0.2))],
+    [NeoHookean(mu=1.0, lam=2.0), NeoHookean(mu=3.0, lam=4.0)],
+    [J2(lam=1.0, mu=2.0, hardening=Linear(sy=0.01, H=0.1)), J2(lam=1.0, mu=2.0, hardening=Linear(sy=0.03, H=0.2))],
 ]
 name = lambda x: type(x).__name__
 
@@ -54,7 +54,7 @@ def test_a_fluctuation_has_no_mean_gradient(boundary):
 def test_green_operator_inverts_a_homogeneous_medium(rule, shape):
     d = len(shape)
     grid, boundary = Voxels(shape, (1.0, 0.5, 2.0)[:d], rule), Periodic()
-    law = Cubic(3.0, 1.0, 0.7)
+    law = Cubic(C11=3.0, C12=1.0, C44=0.7)
     C = jax.jacfwd(lambda F: law(F, ())[0])(jnp.eye(d))
     u = jnp.asarray(np.random.default_rng(2).normal(size=(d, *shape)))
     stress = jnp.einsum("ijkl,klqm->ijqm", C, grid.gradient(boundary.expand(u)))
@@ -70,7 +70,7 @@ def test_green_operator_inverts_a_homogeneous_medium(rule, shape):
 def test_linear_laws_answer_by_modes_as_by_points(d, boundary, rule):
     rng = np.random.default_rng(3)
     image = (rng.random((5, 4, 3)[:d]) < 0.4).astype(int)
-    for laws in ([Cubic(3.0, 1.0, 1.0), Elastic(1.0, 2.0)], [Conductivity(1.0), Conductivity(5.0)]):
+    for laws in ([Cubic(C11=3.0, C12=1.0, C44=1.0), Elastic(lam=1.0, mu=2.0)], [Conductivity(1.0), Conductivity(5.0)]):
         cell = msm.PeriodicCell(image, laws, rule=rule, boundary=boundary, spacing=(1.0, 2.0, 0.5)[:d])
         kernel = cell.kernel
         zero = kernel.zero(jnp.float64)
@@ -151,7 +151,7 @@ def test_balanced_forces_are_those_that_a_free_grid_answers(rule, shape):
 
 def test_one_point_a_voxel_on_a_free_grid_leaves_no_round_off_to_solve_for():
     F = jnp.eye(2) + 0.02 * jnp.arange(4.0).reshape(2, 2) / 2
-    law = lambda mu: NeoHookean(mu, 2.0)
+    law = lambda mu: NeoHookean(mu=mu, lam=2.0)
     cell = lambda mu, F: msm.PeriodicCell(np.zeros((4, 5), int), [law(mu)], rule=Reduced(), boundary=UniformTraction())(F).value
     exact = jax.jacfwd(lambda mu, F: law(mu)(F, ())[0], argnums=(0, 1))(1.0, F)
     for mode in (jax.jacfwd, jax.jacrev):

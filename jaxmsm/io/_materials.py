@@ -1,6 +1,7 @@
 """Materials of the phases from a TOML file: read, checked, and left to others to turn into laws."""
 
 import math
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -92,9 +93,14 @@ def read_materials(path: str | Path) -> Materials:
     if not path.is_file():
         raise InputError(f"The materials {path} do not exist.")
     try:
-        table = tomllib.loads(path.read_text())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        text = path.read_text()
+        table = tomllib.loads(text)
+    except UnicodeDecodeError as error:
         raise InputError(f"The materials {path} are not TOML: {error}.") from error
+    except tomllib.TOMLDecodeError as error:
+        # In TOML a point stands between digits; elsewhere it need not.
+        hint = "; a number is written `30.0`, not `30.` or `.3`" if re.search(r"\d\.(?!\d)|(?<!\d)\.\d", text) else ""
+        raise InputError(f"The materials {path} are not TOML: {error}{hint}.") from error
     for key in table:
         if key not in ("phase", "thresholds"):
             raise unknown("the key", key, ("phase", "thresholds"), where=f"In {path}, ")

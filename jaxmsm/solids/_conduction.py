@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 
 from ._kinematics import Number, array, finite, number, parts, total
 from ._law import ComponentLaw
+from ._parameters import not_negative, positive
 
 
 class Conductivity(ComponentLaw):
@@ -21,6 +22,9 @@ class Conductivity(ComponentLaw):
     scalar: ClassVar[bool] = True
 
     k: Number = eqx.field(converter=number)
+
+    def __check_init__(self):
+        not_negative(k=self.k)
 
     def by_components(self, f, past):
         return tuple(self.k * x for x in f), past, finite(f)
@@ -40,5 +44,12 @@ class AnisotropicConductivity(ComponentLaw):
 
     K: Float[Array, "..."] = eqx.field(converter=array)
 
+    def __check_init__(self):
+        if self.K.shape[-2:] not in ((2, 2), (3, 3)):
+            raise ValueError(f"Argument `K` must have shape (2, 2) or (3, 3), but its shape is {self.K.shape}.")
+        positive("Argument `K`", self.K)
+
     def by_components(self, f, past):
+        if len(self.K) != len(f):
+            raise ValueError(f"Argument `K` must have the dimension of the load, {len(f)}, but its shape is {self.K.shape}.")
         return tuple(total(x * y for x, y in zip(row, f, strict=True)) for row in parts(self.K)), past, finite(f)

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 
 from ._kinematics import Number, array, finite, number, parts, strains, symmetric, total
 from ._law import ComponentLaw
+from ._parameters import isotropic, lame, not_negative, positive
 
 
 class Elastic(ComponentLaw):
@@ -25,18 +26,23 @@ class Elastic(ComponentLaw):
     small: ClassVar[bool] = True
     symmetric: ClassVar[bool] = True
 
-    lam: Number = eqx.field(converter=number)
-    mu: Number = eqx.field(converter=number)
+    lam: Number = eqx.field(converter=number, kw_only=True)
+    mu: Number = eqx.field(converter=number, kw_only=True)
 
     @classmethod
     def from_young(cls, E: Number, nu: Number) -> "Elastic":
         """From Young's modulus and Poisson's ratio, those of the solid (in plane strain too)."""
-        return cls(E * nu / ((1 + nu) * (1 - 2 * nu)), E / (2 * (1 + nu)))
+        lam, mu = lame(E, nu)
+        return cls(lam=lam, mu=mu)
 
     @classmethod
-    def from_bulk(cls, K: Number, G: Number) -> "Elastic":
+    def from_bulk(cls, *, K: Number, G: Number) -> "Elastic":
         """From the bulk and the shear modulus of the solid."""
-        return cls(K - 2 * G / 3, G)
+        not_negative(K=K, G=G)
+        return cls(lam=K - 2 * G / 3, mu=G)
+
+    def __check_init__(self):
+        isotropic(self.lam, self.mu)
 
     def by_components(self, f, past):
         e = strains(f)
@@ -54,9 +60,14 @@ class Cubic(ComponentLaw):
     small: ClassVar[bool] = True
     symmetric: ClassVar[bool] = True
 
-    C11: Number = eqx.field(converter=number)
-    C12: Number = eqx.field(converter=number)
-    C44: Number = eqx.field(converter=number)
+    C11: Number = eqx.field(converter=number, kw_only=True)
+    C12: Number = eqx.field(converter=number, kw_only=True)
+    C44: Number = eqx.field(converter=number, kw_only=True)
+
+    def __check_init__(self):
+        not_negative(C44=self.C44)
+        a, b = self.C11, self.C12
+        positive("Arguments `C11` and `C12`, as a matrix,", ((a, b, b), (b, a, b), (b, b, a)))
 
     def by_components(self, f, past):
         e = strains(f)
@@ -74,15 +85,23 @@ class Orthotropic(ComponentLaw):
     small: ClassVar[bool] = True
     symmetric: ClassVar[bool] = True
 
-    C11: Number = eqx.field(converter=number)
-    C22: Number = eqx.field(converter=number)
-    C33: Number = eqx.field(converter=number)
-    C12: Number = eqx.field(converter=number)
-    C13: Number = eqx.field(converter=number)
-    C23: Number = eqx.field(converter=number)
-    C44: Number = eqx.field(converter=number)
-    C55: Number = eqx.field(converter=number)
-    C66: Number = eqx.field(converter=number)
+    C11: Number = eqx.field(converter=number, kw_only=True)
+    C22: Number = eqx.field(converter=number, kw_only=True)
+    C33: Number = eqx.field(converter=number, kw_only=True)
+    C12: Number = eqx.field(converter=number, kw_only=True)
+    C13: Number = eqx.field(converter=number, kw_only=True)
+    C23: Number = eqx.field(converter=number, kw_only=True)
+    C44: Number = eqx.field(converter=number, kw_only=True)
+    C55: Number = eqx.field(converter=number, kw_only=True)
+    C66: Number = eqx.field(converter=number, kw_only=True)
+
+    def __check_init__(self):
+        not_negative(C44=self.C44, C55=self.C55, C66=self.C66)
+        positive("Arguments `C11` to `C23`, as a matrix,", self._normal)
+
+    @property
+    def _normal(self) -> tuple:
+        return (self.C11, self.C12, self.C13), (self.C12, self.C22, self.C23), (self.C13, self.C23, self.C33)
 
     @classmethod
     def from_engineering(
@@ -123,7 +142,7 @@ class Orthotropic(ComponentLaw):
 
     def by_components(self, f, past):
         e = strains(f)
-        normal = ((self.C11, self.C12, self.C13), (self.C12, self.C22, self.C23), (self.C13, self.C23, self.C33))
+        normal = self._normal
         shear = {(0, 1): self.C66, (0, 2): self.C55, (1, 2): self.C44}
 
         def component(i, j, x):
@@ -151,6 +170,7 @@ class Anisotropic(ComponentLaw):
     def __check_init__(self):
         if self.C.shape[-2:] not in ((6, 6), (3, 3)):
             raise ValueError(f"Argument `C` must have shape (6, 6) or (3, 3), but its shape is {self.C.shape}.")
+        positive("Argument `C`", self.C)
 
     def by_components(self, f, past):
         d, C = len(f), self.C

@@ -8,6 +8,7 @@ from jaxtyping import Array, Bool
 
 from ._kinematics import Number, Parts, determinant, finite, inverse_log, number, product, total
 from ._law import ComponentLaw
+from ._parameters import isotropic, lame
 
 
 def upright(f: Parts) -> Bool[Array, ""]:
@@ -28,13 +29,17 @@ class SaintVenantKirchhoff(ComponentLaw):
 
     symmetric: ClassVar[bool] = True
 
-    lam: Number = eqx.field(converter=number)
-    mu: Number = eqx.field(converter=number)
+    lam: Number = eqx.field(converter=number, kw_only=True)
+    mu: Number = eqx.field(converter=number, kw_only=True)
 
     @classmethod
     def from_young(cls, E: Number, nu: Number) -> "SaintVenantKirchhoff":
         """From Young's modulus and Poisson's ratio at small strain."""
-        return cls(lam=E * nu / ((1 + nu) * (1 - 2 * nu)), mu=E / (2 * (1 + nu)))
+        lam, mu = lame(E, nu)
+        return cls(lam=lam, mu=mu)
+
+    def __check_init__(self):
+        isotropic(self.lam, self.mu)
 
     def by_components(self, f, past):
         d = range(len(f))
@@ -58,13 +63,17 @@ class NeoHookean(ComponentLaw):
 
     symmetric: ClassVar[bool] = True
 
-    mu: Number = eqx.field(converter=number)
-    lam: Number = eqx.field(converter=number)
+    mu: Number = eqx.field(converter=number, kw_only=True)
+    lam: Number = eqx.field(converter=number, kw_only=True)
 
     @classmethod
     def from_young(cls, E: Number, nu: Number) -> "NeoHookean":
         """From Young's modulus and Poisson's ratio at small strain."""
-        return cls(mu=E / (2 * (1 + nu)), lam=E * nu / ((1 + nu) * (1 - 2 * nu)))
+        lam, mu = lame(E, nu)
+        return cls(mu=mu, lam=lam)
+
+    def __check_init__(self):
+        isotropic(self.lam, self.mu)
 
     def by_components(self, f, past):
         g, log_J = inverse_log(f)

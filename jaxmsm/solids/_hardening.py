@@ -8,9 +8,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ._kinematics import Number, number
+from ._parameters import Parametric, not_negative
 
 
-class AbstractHardening(eqx.Module):
+class AbstractHardening(Parametric):
     """The yield stress (of a tension test) as a function of the accumulated plastic strain."""
 
     affine: ClassVar[bool] = False
@@ -31,8 +32,11 @@ class Linear(AbstractHardening):
 
     affine: ClassVar[bool] = True
 
-    sy: Number = eqx.field(converter=number)
-    H: Number = eqx.field(converter=number, default=0.0)
+    sy: Number = eqx.field(converter=number, kw_only=True)
+    H: Number = eqx.field(converter=number, kw_only=True, default=0.0)
+
+    def __check_init__(self):
+        not_negative(sy=self.sy)
 
     def __call__(self, alpha):
         return self.sy + self.H * alpha
@@ -48,16 +52,19 @@ class Voce(AbstractHardening):
         delta: its rate, per unit of plastic strain.
     """
 
-    sy: Number = eqx.field(converter=number)
-    H: Number = eqx.field(converter=number)
-    s_inf: Number = eqx.field(converter=number)
-    delta: Number = eqx.field(converter=number)
+    sy: Number = eqx.field(converter=number, kw_only=True)
+    H: Number = eqx.field(converter=number, kw_only=True)
+    s_inf: Number = eqx.field(converter=number, kw_only=True)
+    delta: Number = eqx.field(converter=number, kw_only=True)
+
+    def __check_init__(self):
+        not_negative(sy=self.sy)
 
     def __call__(self, alpha):
         return self.sy + self.H * alpha - (self.s_inf - self.sy) * jnp.expm1(-self.delta * alpha)
 
 
-class Prager(eqx.Module):
+class Prager(Parametric):
     """Linear kinematic hardening: the back stress grows by (2/3) C times the plastic strain.
 
     Attributes:
@@ -74,7 +81,7 @@ class Prager(eqx.Module):
         return 0.0
 
 
-class ArmstrongFrederick(eqx.Module):
+class ArmstrongFrederick(Parametric):
     """Kinematic hardening that saturates: d back = (2/3) C d plastic - recall back d alpha.
 
     Attributes:
@@ -84,5 +91,8 @@ class ArmstrongFrederick(eqx.Module):
 
     affine: ClassVar[bool] = False
 
-    C: Number = eqx.field(converter=number)
-    recall: Number = eqx.field(converter=number)
+    C: Number = eqx.field(converter=number, kw_only=True)
+    recall: Number = eqx.field(converter=number, kw_only=True)
+
+    def __check_init__(self):
+        not_negative(recall=self.recall)

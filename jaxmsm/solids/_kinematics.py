@@ -26,16 +26,19 @@ def number(x: Any) -> Any:
     """
     if isinstance(x, bool | int | float | np.integer):
         return jnp.asarray(float(x))
-    if isinstance(x, np.ndarray | np.floating):
+    if isinstance(x, np.ndarray | np.floating) and x.dtype.kind in "biuf":
         return jnp.asarray(x, jnp.result_type(float, x))
     if isinstance(x, jax.Array) and not jnp.issubdtype(x.dtype, jnp.inexact):
         return x.astype(float)
     return x
 
 
-def array(x: Any) -> Array:
+def array(x: Any) -> Any:
     """A parameter as an array of floats."""
-    return jnp.asarray(x, jnp.result_type(float, jnp.asarray(x)))
+    try:
+        return jnp.asarray(x, jnp.result_type(float, jnp.asarray(x)))
+    except (TypeError, ValueError):
+        return x
 
 
 def eye(d: int, dtype) -> Float[Array, "{d} {d}"]:

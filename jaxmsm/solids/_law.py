@@ -3,15 +3,15 @@
 import abc
 from typing import Any
 
-import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from .._typing import Tree
 from ._kinematics import parts, whole
+from ._parameters import Parametric
 
 
-class AbstractLaw(eqx.Module):
+class AbstractLaw(Parametric):
     """A law at one point: `law(F, past) -> (P, next)`.
 
     `F` is the deformation gradient, shape (d, d) with d = 2 (plane strain) or 3, and `P` the first Piola stress; small-strain

@@ -13,6 +13,7 @@ from ..solve import implicit_scalar
 from ._hardening import AbstractHardening, ArmstrongFrederick, Prager
 from ._kinematics import Number, Parts, finite, number
 from ._law import ComponentLaw
+from ._parameters import isotropic, lame, not_negative
 
 _MAX_STEPS = 40
 
@@ -56,10 +57,13 @@ class J2(ComponentLaw):
 
     small: ClassVar[bool] = True
 
-    lam: Number = eqx.field(converter=number)
-    mu: Number = eqx.field(converter=number)
-    hardening: AbstractHardening
-    kinematic: Prager | ArmstrongFrederick | None = None
+    lam: Number = eqx.field(converter=number, kw_only=True)
+    mu: Number = eqx.field(converter=number, kw_only=True)
+    hardening: AbstractHardening = eqx.field(kw_only=True)
+    kinematic: Prager | ArmstrongFrederick | None = eqx.field(default=None, kw_only=True)
+
+    def __check_init__(self):
+        isotropic(self.lam, self.mu)
 
     @property
     def symmetric(self) -> bool:
@@ -69,12 +73,14 @@ class J2(ComponentLaw):
     @classmethod
     def from_young(cls, E: Number, nu: Number, hardening: AbstractHardening, kinematic=None) -> "J2":
         """From Young's modulus and Poisson's ratio."""
-        return cls(E * nu / ((1 + nu) * (1 - 2 * nu)), E / (2 * (1 + nu)), hardening, kinematic)
+        lam, mu = lame(E, nu)
+        return cls(lam=lam, mu=mu, hardening=hardening, kinematic=kinematic)
 
     @classmethod
-    def from_bulk(cls, K: Number, G: Number, hardening: AbstractHardening, kinematic=None) -> "J2":
+    def from_bulk(cls, *, K: Number, G: Number, hardening: AbstractHardening, kinematic=None) -> "J2":
         """From the bulk and the shear modulus."""
-        return cls(K - 2 * G / 3, G, hardening, kinematic)
+        not_negative(K=K, G=G)
+        return cls(lam=K - 2 * G / 3, mu=G, hardening=hardening, kinematic=kinematic)
 
     def init(self):
         zero = jnp.zeros(6)

@@ -18,7 +18,7 @@ from ..io import InputError, Materials, keep_inputs, make_phase, phases, read_im
 from ._campaigns import Walk, WalkLoad, need_store, stream
 from ._console import Console, Report
 from ._materials import make_laws
-from ._options import RULES, Common
+from ._options import RULES, Resuming
 
 FORMAT = "jaxmsm dataset, version 1"
 STORES = {"zarr": ("data.zarr", "data.zarr/answers"), "hdf5": ("data.h5", "answers.h5")}
@@ -26,7 +26,7 @@ STORES = {"zarr": ("data.zarr", "data.zarr/answers"), "hdf5": ("data.h5", "answe
 
 
 @dataclass(kw_only=True)
-class Options(Common):
+class Options(Resuming):
     """A training set: every image under random load paths, with stress, tangent and code of every step.
 
     Given the same --out again, a run that was killed goes on where it was. Stresses have the unit of the materials.
@@ -74,6 +74,9 @@ def run(options: Options, out: Path, console: Console) -> Report:
     """Inputs first, then one campaign over all members."""
     _check(options)
     store, answers = (out / name for name in STORES[options.format])
+    for form, (other, _) in STORES.items():
+        if form != options.format and (out / other).exists():
+            raise InputError(f"The output {out} holds a store of --format {form}: repeat that, or give another --out.")
     need_store(answers)
     materials = _materials(options)
     images = _images(options, materials)
@@ -224,7 +227,7 @@ def _report(options: Options, images: np.ndarray, paths: np.ndarray, rows: dict[
     counted = collections.Counter(rows["code"].tolist())
     report.head = ("array", "shape", "dtype")
     arrays = {f"answers/{name}": rows[name] for name in sorted(rows)} | {"inputs/image": images, "inputs/load": paths}
-    report.rows += [(name, " x ".join(map(str, x.shape)), str(x.dtype)) for name, x in arrays.items() if "stats" not in name]
+    report.rows += [(name, " x ".join(map(str, x.shape)), str(x.dtype)) for name, x in arrays.items()]
     report.rows += [(f"code {code}", str(count), "") for code, count in counted.items()]
     size = np.sqrt(np.sum(rows["stress"] ** 2, tuple(range(2, rows["stress"].ndim))))
     offset = 0 if paths.ndim == 3 else np.eye(paths.shape[-1])

@@ -19,7 +19,7 @@ from ..space import AbstractBoundary, LinearDisplacement, Periodic, UniformTract
 from ._campaigns import Window, WindowLoad, need_store, stream
 from ._console import Console, Report
 from ._fields import voxel_fields
-from ._options import Common
+from ._options import Resuming
 
 PHASES = ("pore", "particle", "binder")
 _BOUNDARIES: dict[str, AbstractBoundary] = {
@@ -31,7 +31,7 @@ _BOUNDARIES: dict[str, AbstractBoundary] = {
 
 
 @dataclass(kw_only=True)
-class Options(Common):
+class Options(Resuming):
     """Electrode: elastic moduli (GPa) and ionic tortuosity of subvolumes of a tomography, mean and scatter by volume.
 
     The tortuosity of an axis is the tortuosity factor, porosity times the electrolyte's conductivity over the effective one (not a
@@ -100,11 +100,13 @@ def run(options: Options, out: Path, console: Console) -> Report:
 def _read(options: Options) -> np.ndarray:
     """The volume as labels 0 to 2, after the options are checked."""
     if len(options.sizes) != len(options.counts) or not options.sizes or min(options.counts) < 1:
-        raise InputError(f"Flags --sizes and --counts must go together, but are {options.sizes} and {options.counts}.")
+        raise InputError(
+            f"Flags --sizes and --counts must go together, but are {_listed(options.sizes)} and {_listed(options.counts)}."
+        )
     if len(set(options.sizes)) != len(options.sizes):
-        raise InputError(f"Flag --sizes must hold every size once, but is {options.sizes}.")
+        raise InputError(f"Flag --sizes must hold every size once, but is {_listed(options.sizes)}.")
     if len(options.labels) not in (2, 3):
-        raise InputError(f"Flag --labels must be 2 or 3 values (pores, particles, binder), but is {options.labels}.")
+        raise InputError(f"Flag --labels must be 2 or 3 values (pores, particles, binder), but is {_listed(options.labels)}.")
     for name in ("particle", "binder"):
         E, nu = getattr(options, name)
         if not (np.isfinite(E) and E >= 0 and -1 < nu < 0.5):
@@ -116,9 +118,13 @@ def _read(options: Options) -> np.ndarray:
         raise InputError(f"The image {options.image} must have 3 axes, but its shape is {image.shape}.")
     if min(options.sizes) < 2 or max(options.sizes) > min(image.shape):
         raise InputError(
-            f"Flag --sizes must lie between 2 and the shortest edge of the image ({min(image.shape)}), but is {options.sizes}."
+            f"Flag --sizes must lie between 2 and the shortest edge of the image ({min(image.shape)}), but is {_listed(options.sizes)}."
         )
     return phases(image, labels=options.labels).astype(np.uint8)
+
+
+def _listed(values: Sequence[float]) -> str:
+    return " ".join(f"{value:g}" for value in values) or "nothing"
 
 
 def _corners(shape: tuple[int, ...], size: int, count: int, seed: int) -> np.ndarray:

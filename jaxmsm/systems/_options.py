@@ -21,8 +21,16 @@ class Common:
     precision: Literal["float64", "float32", "mixed"] = "float64"
     """Floating-point numbers; `mixed` solves in float32 and corrects in float64."""
     quiet: bool = False
-    """Say nothing on the way: the table and errors alone."""
+    """Say nothing on the way (which goes to stderr): the table (to stdout) and errors alone."""
 
     def solver(self, rtol: float | None = None) -> NewtonKrylov:
         """The solver of this precision."""
         return NewtonKrylov(rtol=rtol, inner=np.float32 if self.precision == "mixed" else None)
+
+
+@dataclass(kw_only=True)
+class Resuming(Common):
+    """What a command takes that goes on after a kill."""
+
+    out: Path | None = None
+    """Folder to write: a new or an empty one, or that of a killed run with the same options (default: a fresh one under results/)."""
