@@ -7,13 +7,14 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
 import jax
 import tyro
 
-from .io import InputError, fresh_folder, live_folder, versions, whole_folder, write_summary
+from .io import InputError, fresh_folder, live_folder, whole_folder, write_summary
 from .systems import COMMANDS, SYSTEMS, System
 from .systems._console import Console, Report
 
@@ -29,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command: 0 if it worked, 1 if a solve failed, 2 if the input cannot be used, 130 if interrupted."""
     argv = list(sys.argv[1:] if argv is None else argv)
     if argv == ["--version"]:
-        print(f"jaxmsm {versions()['jaxmsm']}")
+        print(f"jaxmsm {version('jaxmsm')}")
         return 0
     name, system, options = _parse(argv)
     if system is None:

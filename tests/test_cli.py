@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from _command import LAMINATE, summary
 
+import jaxmsm
 from jaxmsm import cli, io, systems
 from jaxmsm.bridges import PeriodicCell
 from jaxmsm.solids import J2, Linear
@@ -59,7 +60,9 @@ def test_laminate_from_the_command_line(here, capsys):
         assert np.linalg.eigvalsh(np.array(tensors[high]) - np.array(tensors[low]))[0] > -1e-8
     said = capsys.readouterr()
     assert "2.4476" in said.out
-    assert "orthotropic" in said.out
+    assert "orthotropic (within 1 %)" in said.out
+    for line in ("Periodic cell: C11 2.4476", "Uniform traction: C11", "Linear displacement: C11"):
+        assert line in said.err
     fields, _ = io.read_vti(here / "o" / "fields.vti")
     # Stress normal to the layers is continuous: C1111 times the strain 0.01 everywhere.
     np.testing.assert_allclose(fields["stress"][0, 0], 0.02447552447552, rtol=1e-7)
@@ -320,6 +323,11 @@ def test_wrong_flag_and_help(capsys):
             cli.main(command)
         assert stopped.value.code == 0
         assert "jaxmsm" in capsys.readouterr().out
+
+
+def test_the_version(capsys):
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"jaxmsm {jaxmsm.__version__}\n"
 
 
 def test_list_names_every_system(capsys):

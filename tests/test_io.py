@@ -367,6 +367,7 @@ _GOOD = '[[phase]]\nname = "a"\nlabel = [0, 2]\nlaw = "elastic"\nE = 1.0\nnu = 0
         ("[[phase]]", "thresholds = [1]\n[[phase]]", "must be a list of 0 numbers for 1 phases"),
         ("[[phase]]", "mesh = 1\n[[phase]]", "the key `mesh` is not known"),
         ("E = 1.0", "E = = 1.0", "are not TOML"),
+        ("E = 1.0", "E = 1.", "are not TOML: .*; a number is written `30.0`"),
         ("nu = 0.3", 'nu = 0.3\n[[phase]]\nlaw = "elastic"\nE = 1\nnu = 0', "1 of 2 have none"),
         ('law = "elastic"\nE = 1.0', 'law = "j2"\nE = 1.0\nsy = 0', "`sy` must be positive, but is 0"),
         (

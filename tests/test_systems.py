@@ -212,7 +212,7 @@ class _Torch(types.ModuleType):
         self.utils, self.from_numpy = types.SimpleNamespace(data=data), np.asarray
 
 
-def test_a_row_of_a_dataset_is_what_a_cell_answers(here, monkeypatch):
+def test_a_row_of_a_dataset_is_what_a_cell_answers(here, monkeypatch, capsys):
     """The code of docs/dataset.md, run on a small store of each format."""
     text = (pathlib.Path(__file__).parent.parent / "docs" / "dataset.md").read_text()
     blocks = re.findall(r"```python\n(.*?)```", text, re.S)
@@ -233,9 +233,16 @@ def test_a_row_of_a_dataset_is_what_a_cell_answers(here, monkeypatch):
         finally:
             jax.config.update("jax_enable_x64", True)
         assert all(space[name].dtype == np.float64 for name in ("load", "stress", "tangent"))
-        # The same again computes nothing; other options are refused.
+        # The same again computes nothing; other options are refused, and another format in the same folder.
         assert cli.main(command) == 0
         assert cli.main([*command, "--seed", "1"]) == 2
+        kept = {p: p.read_bytes() for p in pathlib.Path("data").iterdir() if p.is_file()}
+        capsys.readouterr()
+        assert cli.main([*command, "--format", "hdf5" if form == "zarr" else "zarr"]) == 2
+        assert f"holds a store of --format {form}" in capsys.readouterr().err
+        assert {p: p.read_bytes() for p in pathlib.Path("data").iterdir() if p.is_file()} == kept
+        if form == "zarr":
+            pathlib.Path("data").rename("earlier")
     space = found["hdf5"]
     assert space["stress"].shape == (4, 1, 2, 2)
     assert space["tangent"].shape == (4, 1, 2, 2, 2, 2)

@@ -118,7 +118,8 @@ def _read(options: Options) -> np.ndarray:
         raise InputError(f"The image {options.image} must have 3 axes, but its shape is {image.shape}.")
     if min(options.sizes) < 2 or max(options.sizes) > min(image.shape):
         raise InputError(
-            f"Flag --sizes must lie between 2 and the shortest edge of the image ({min(image.shape)}), but is {_listed(options.sizes)}."
+            f"Flag --sizes must lie between 2 and the shortest edge of the image ({min(image.shape)}), "
+            f"but is {_listed(options.sizes)}."
         )
     return phases(image, labels=options.labels).astype(np.uint8)
 

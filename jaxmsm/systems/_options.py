@@ -33,4 +33,4 @@ class Resuming(Common):
     """What a command takes that goes on after a kill."""
 
     out: Path | None = None
-    """Folder to write: a new or an empty one, or that of a killed run with the same options (default: a fresh one under results/)."""
+    """Folder to write: a new or an empty one, or that of a killed run with the same options (default: a fresh one in results/)."""
