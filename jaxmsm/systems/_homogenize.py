@@ -25,7 +25,10 @@ from ._options import RULES, Common
 class Options(Common):
     """Effective stiffness or conductivity of an image of phases, with bounds and non-periodic brackets beside it.
 
-    Moduli and stresses have one unit of your choice, strains none, angles are in degrees.
+    Moduli and stresses have one unit of your choice, strains none, angles are in degrees. Where one phase alone conducts, the
+    tortuosity (factor) is its fraction times its conductivity over the effective one, by axis. HS: the bounds of Hashin and
+    Shtrikman, which hold for isotropic arrangements of isotropic phases. A class of symmetry is named where the nearest law of
+    the class is within 1 % of the norm.
     """
 
     image: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="IMAGE")]
