@@ -143,8 +143,9 @@ def tabulate(report: Report, found: Brackets, laws: Sequence[AbstractLaw], fract
     if not scalar:
         report.numbers["order"] = "11 22 12" if d == 2 else "11 22 33 23 13 12"
         report.numbers["symmetry"] = _symmetry(tensors["periodic"])
-        if report.numbers["symmetry"] is not None:
-            report.title += f"; as a periodic cell the law is {report.numbers['symmetry']} (within 1 %)"
+        name = report.numbers["symmetry"]
+        if name is not None:
+            report.title += f"; as a periodic cell the law is {name}" + (" (within 1 %)" if name != "general" else "")
         if d == 2:
             # In plane strain they are not those of the solid: E / (1 - nu^2) and nu / (1 - nu), if it is isotropic.
             report.title += "; E1, nu12, ... are constants of the plane"
