@@ -149,3 +149,28 @@ def test_what_is_not_known_is_not_looked_at():
     # A bulk modulus of zero, to round-off.
     solids.Elastic(lam=-2 / 3, mu=1.0)
     solids.Elastic(lam=jnp.float32(-2 / 3), mu=jnp.float32(1.0))
+
+
+def test_a_law_of_ones_own_that_is_not_one():
+    stress, one = jnp.zeros((2, 2)), jnp.zeros(())
+    load = jnp.eye(2)
+    promised = r"^Argument `fn` must return "
+    for fn, init in (
+        (lambda F, past, p: stress, ()),
+        (lambda F, past, p: (stress, past, one), ()),
+        (lambda F, past, p: (one, past), ()),
+        (lambda F, past, p: (stress, F), 0.0),
+        (lambda F, past, p: (stress, (past, past)), 0.0),
+        (lambda F, past, p: (stress, past.astype(jnp.float32)), 0.0),
+    ):
+        law = solids.Law(fn, init=init)
+        for scale in (Closed(law), PeriodicCell(IMAGE, [law, law]), Laminate([law, law], [0.5, 0.5], [1.0, 0.0])):
+            with pytest.raises(TypeError, match=promised):
+                shapes_alone(scale, load)
+    # A number that is weakly typed takes the precision of what it meets.
+    solids.Law(lambda F, past, p: (F, past + p), 1.0, init=0.0).answer(load.astype(jnp.float32), jnp.asarray(0.0))
+
+
+def test_a_linear_law_has_no_history():
+    with pytest.raises(ValueError, match=r"^Argument `linear` must be False .*, but "):
+        solids.Law(lambda F, past, p: (F, past), init=jnp.zeros((2, 2)), small=True, linear=True)

@@ -206,7 +206,7 @@ class Medium(eqx.Module):
         out: Any = None
 
         def slope(law, f, p):
-            return jax.jacfwd(lambda x: law(x, p)[0])(whole(f))
+            return jax.jacfwd(lambda x: law.answer(x, p)[0])(whole(f))
 
         for g, history in zip(self.groups, self.init(1, dtype), strict=True):
             own = self._own(g)

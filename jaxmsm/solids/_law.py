@@ -3,6 +3,7 @@
 import abc
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
@@ -47,6 +48,10 @@ class AbstractLaw(Parametric):
     def __call__(self, F: Float[Array, "..."], past: Tree) -> tuple[Float[Array, "..."], Tree]:
         """The stress and the next history."""
 
+    def __check_init__(self):
+        if self.linear and jax.tree.leaves(self.init()):
+            raise ValueError("Argument `linear` must be False where there is a history (`init`), but it is True.")
+
     def init(self) -> Tree:
         """The history of virgin material at one point."""
         return ()
@@ -58,7 +63,9 @@ class AbstractLaw(Parametric):
 
     def answer(self, F: Float[Array, "..."], past: Tree) -> tuple[Float[Array, "..."], Tree, Bool[Array, ""]]:
         """Stress, next history and admissibility at once, for laws that find all three by one iteration."""
-        return *self(F, past), self.admissible(F, past)
+        return *pair(
+            self(F, past), F, past, f"`laws` must hold laws whose call returns (`{type(self).__name__}`)"
+        ), self.admissible(F, past)
 
     def by_components(self, f: Any, past: Tree) -> tuple[Any, Tree, Bool[Array, ""]]:
         """`answer` with load and stress as nested tuples of their components, each a scalar at the point.
@@ -67,6 +74,30 @@ class AbstractLaw(Parametric):
         """
         P, following, fine = self.answer(whole(f), past)
         return parts(P), following, fine
+
+
+def pair(found: Any, F: Float[Array, "..."], past: Tree, who: str) -> tuple[Float[Array, "..."], Tree]:
+    """What a law of somebody's own returned, if it is a stress and a history of the shapes and types of the one it got."""
+    if not isinstance(found, tuple) or len(found) != 2:
+        what = f"a tuple of {len(found)}" if isinstance(found, tuple) else f"a {type(found).__name__}"
+        raise TypeError(f"Argument {who} the pair (P, next), but it returned {what}.")
+    P, following = found
+    if jnp.shape(P) != F.shape:
+        raise TypeError(f"Argument {who} a stress of the shape of the load, {F.shape}, but its shape is {jnp.shape(P)}.")
+    structures: Any = jax.tree.structure(past), jax.tree.structure(following)
+    if structures[0] != structures[1]:
+        raise TypeError(f"Argument {who} a history like the one it got, {structures[0]}, but it returned {structures[1]}.")
+    for x, y in zip(jax.tree.leaves(past), jax.tree.leaves(following), strict=True):
+        types = jnp.result_type(x), jnp.result_type(y)
+        if jnp.shape(x) != jnp.shape(y) or (types[0] != types[1] and not (_weak(x) or _weak(y))):
+            was, now = (f"{t}{list(jnp.shape(a))}" for t, a in zip(types, (x, y), strict=True))
+            raise TypeError(f"Argument {who} a history like the one it got, {was}, but it returned {now}.")
+    return P, jax.tree.map(lambda x, y: y if _weak(x) else jnp.asarray(y, jnp.result_type(x)), past, following)
+
+
+def _weak(x: Any) -> bool:
+    """A plain number, or an array made of one: it takes the precision of what it meets."""
+    return not hasattr(x, "dtype") or getattr(x, "weak_type", False)
 
 
 class ComponentLaw(AbstractLaw):

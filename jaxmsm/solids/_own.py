@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from .._model import refuse_traced
 from .._typing import Tree
 from ._kinematics import number
-from ._law import AbstractLaw
+from ._law import AbstractLaw, pair
 
 
 class Law(AbstractLaw):
@@ -23,7 +23,7 @@ class Law(AbstractLaw):
         fn: a pure function; the history it returns has the tree, shapes and dtypes of the one it gets.
         parameters: any tree of numbers and arrays; all of them are differentiable.
         virgin: the history of virgin material at one point.
-        linear: the answer is affine in the load.
+        linear: the stress is affine in the load, and there is no history.
         small: the function depends on sym(F - I) alone, and answers a symmetric stress.
         symmetric: the tangent is symmetric, as where P derives from a potential. Saying so makes solves faster; saying so
             falsely makes them wrong.
@@ -60,7 +60,7 @@ class Law(AbstractLaw):
         self.valid = valid
 
     def __call__(self, F, past):
-        return self.fn(F, past, self.parameters)
+        return pair(self.fn(F, past, self.parameters), F, past, "`fn` must return")
 
     def init(self):
         return jax.tree.map(jnp.asarray, self.virgin)
