@@ -1,5 +1,6 @@
 """Linear laws at one point: against Hooke's compliance, rotated tensors, and closed forms of thermal and plane stress."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -98,13 +99,15 @@ def test_conduction_rotates_as_a_tensor():
 def test_thermal_expansion_is_free_of_stress():
     d, alpha, dT = 3, 1e-2, 20.0
     for law in (solids.Elastic(lam=1.0, mu=2.0), solids.NeoHookean(mu=2.0, lam=1.0)):
-        warm = solids.thermal(law, alpha, dT)
+        warm = solids.Thermal(law, alpha=alpha, dT=dT)
         np.testing.assert_allclose(warm((1 + alpha * dT) * jnp.eye(d), ())[0], np.zeros((d, d)), atol=EXACT)
+        hotter = eqx.tree_at(lambda law: law.dT, warm, jnp.asarray(2 * dT))
+        np.testing.assert_allclose(hotter((1 + 2 * alpha * dT) * jnp.eye(d), ())[0], np.zeros((d, d)), atol=EXACT)
 
 
 def test_held_thermal_expansion():
     E, nu, alpha, dT = 3.0, 0.3, 1e-3, 5.0
-    warm = solids.thermal(solids.Elastic.from_young(E, nu), alpha, dT)
+    warm = solids.Thermal(solids.Elastic.from_young(E, nu), alpha=alpha, dT=dT)
     held = -E * alpha * dT / (1 - 2 * nu)  # -3 K alpha dT, in the plane as in space: the plane is held out of it too
     for d in (2, 3):
         np.testing.assert_allclose(warm(jnp.eye(d), ())[0], held * np.eye(d), atol=EXACT)
@@ -180,12 +183,12 @@ def test_own_law_is_the_built_in_one():
         e = 0.5 * (F + F.T) - jnp.eye(len(F))
         return p["lam"] * jnp.trace(e) * jnp.eye(len(F)) + 2 * p["mu"] * e, past + 1
 
-    own = solids.Law(fn, {"lam": 1, "mu": 2.0}, init=0.0, linear=True, small=True, symmetric=True)
+    own = solids.Law(fn, {"lam": 1, "mu": 2.0}, init=0.0, small=True, symmetric=True)
     F = jnp.asarray([[1.1, 0.05], [0.0, 0.9]])
     P, following = own(F, own.init())
     np.testing.assert_allclose(P, solids.Elastic(lam=1.0, mu=2.0)(F, ())[0], atol=EXACT)
-    assert following == 1 and own.linear and own.small and own.symmetric and not own.scalar
-    assert not solids.Law(fn, {}).linear
+    assert following == 1 and own.small and own.symmetric and not own.scalar
+    assert solids.Law(fn, {}, linear=True).linear and not own.linear
     slope = jax.grad(lambda law: law(F, 0.0)[0][0, 1])(own)
     np.testing.assert_allclose(slope.parameters["mu"], 0.05, rtol=EXACT)
 

@@ -6,8 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxmsm import solids
+from jaxmsm import PeriodicCell, solids
 from jaxmsm.solids._kinematics import cofactor, det, inverse_transpose, log_det
+from jaxmsm.solve import NewtonKrylov
 
 EXACT = 1e-13  # a few sums of products of order one in float64
 
@@ -16,7 +17,7 @@ LAWS = {
     "neo_hooke": solids.NeoHookean(mu=0.8, lam=1.3),
     "network": solids.Polyconvex(key=jax.random.key(1)),
     "rotated": solids.Rotated.by_angle(solids.NeoHookean(mu=0.8, lam=1.3), 0.3),
-    "swollen": solids.thermal(solids.NeoHookean(mu=0.8, lam=1.3), 0.01, 10.0),
+    "swollen": solids.Thermal(solids.NeoHookean(mu=0.8, lam=1.3), alpha=0.01, dT=10.0),
     "thin": solids.PlaneStress(solids.NeoHookean(mu=0.8, lam=1.3)),
 }
 
@@ -123,7 +124,7 @@ def test_thin_neo_hooke(size):
 def test_network_is_free_of_stress_and_convex():
     @jax.jit
     def energy_of(law, F, H, J):
-        return law.scale * (law._network(jnp.stack([jnp.sum(F * F) - 3, jnp.sum(H * H) - 3, J - 1])))
+        return law.scale * (law.network(jnp.stack([jnp.sum(F * F) - 3, jnp.sum(H * H) - 3, J - 1])))
 
     @jax.jit
     def stress(law, F):
@@ -157,8 +158,28 @@ def test_network_learns():
     leaves = jax.tree.leaves(slope)
     assert all(np.all(np.isfinite(x)) for x in leaves) and sum(float(jnp.sum(jnp.abs(x))) for x in leaves) > 0
     h = 1e-6
-    up, down = (eqx.tree_at(lambda t: t.forward[0], law, law.forward[0].at[0, 0].add(s)) for s in (h, -h))
-    np.testing.assert_allclose(slope.forward[0][0, 0], (loss(up) - loss(down)) / (2 * h), rtol=1e-6)  # eps / h
+    up, down = (eqx.tree_at(lambda t: t.weights.forward[0], law, law.weights.forward[0].at[0, 0].add(s)) for s in (h, -h))
+    np.testing.assert_allclose(slope.weights.forward[0][0, 0], (loss(up) - loss(down)) / (2 * h), rtol=1e-6)  # eps / h
+
+
+def test_a_network_of_ones_own():
+    # Of Equinox; one linear in the invariants is the energy of Mooney and Rivlin.
+    linear = eqx.tree_at(
+        lambda n: (n.weight, n.bias), eqx.nn.Linear(3, "scalar", key=jax.random.key(0)), (jnp.array([[0.3, 0.2, 0.7]]), jnp.ones(1))
+    )
+    law = solids.Polyconvex(linear)
+    F = deformation(3)
+
+    def energy(F):
+        C, J = F.T @ F, jnp.linalg.det(F)
+        second = 0.5 * (jnp.trace(C) ** 2 - jnp.trace(C @ C))
+        return 0.3 * jnp.trace(C) + 0.2 * second - (2 * 0.3 + 4 * 0.2) * J + jax.nn.softplus(0.0) * (J + 1 / J - 2) ** 2
+
+    np.testing.assert_allclose(law(F, ())[0], jax.grad(energy)(F), atol=1e-13)
+    deep = solids.Polyconvex(eqx.nn.MLP(3, "scalar", 4, 2, activation=jax.nn.softplus, key=jax.random.key(0)), scale=2.0)
+    cell = PeriodicCell(np.eye(4, dtype=int), [deep, deep], solver=NewtonKrylov(rtol=1e-9))
+    found = cell(deformation(2))
+    np.testing.assert_allclose(found.value, deep(deformation(2), ())[0], rtol=1e-8)
 
 
 @pytest.mark.parametrize("d", [2, 3])

@@ -59,7 +59,7 @@ def test_the_table_of_laws_is_what_there_is():
     named = set(re.findall(r"`([A-Za-z0-9]+)(?:\([^`]*\))?`", part))
     rules = {"AbstractLaw", "AbstractHardening", "Plastic"}
     there = {name for name, x in vars(msm.solids).items() if isinstance(x, type) and x.__module__.startswith("jaxmsm.solids")}
-    assert named == (there - rules) | {"thermal"}
+    assert named == there - rules
 
 
 def test_links_lead_somewhere():

@@ -1,54 +1,42 @@
-"""A network as an elastic law: an energy convex in (F, cof F, det F)."""
+"""A network as an elastic law: an energy of the invariants, convex in (F, cof F, det F)."""
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from .._typing import Tree
 from ._finite import upright
 from ._kinematics import Number, cofactor, cut, ddot, det, number, pad, parts
 from ._law import AbstractLaw
 
 
-class Polyconvex(AbstractLaw):
-    """An isotropic hyperelastic law whose energy is an input-convex network of the invariants.
+class InputConvex(eqx.Module):
+    """A random network N(I1 - 3, I2 - 3, J - 1), convex in its inputs, that does not decrease in the first two.
 
-        W(F) = N(I1, I2, J) - n (J - 1) + growth (J + 1/J - 2)^2,   P = dW/dF,
-        I1 = |F|^2 - 3,  I2 = |cof F|^2 - 3,  J = det F,  n = 2 N_1 + 4 N_2 + N_J at F = I.
+    Weights act through softplus, layers through the smooth ramp (x + sqrt(x^2 + 4)) / 2, which is cheaper; those of J are free.
 
-    N is convex in its inputs and does not decrease in I1 and I2 (weights through softplus, layers of the smooth ramp
-    (x + sqrt(x^2 + 4)) / 2, which is cheaper; the weights of J are free), so that W is polyconvex whatever the weights are.
-    It is objective and isotropic, because it depends on invariants, and stress-free at F = I, because the term in n, linear
-    in J, says so.
-
-    Valid: det F > 0, where the growth term keeps F from collapsing. In the plane: plane strain.
-    Source: Amos, Xu and Kolter, ICML 2017 (input-convex networks); Linden et al., J. Mech. Phys. Solids 179 (2023) 105363,
-        sections 3 and 4 (invariants, growth and stress correction).
+    Source: Amos, Xu and Kolter, ICML 2017 (input-convex networks).
 
     Attributes:
         forward: weights between layers; they act through softplus.
-        skip: weights of the inputs (I1, I2, J) in each layer; those of I1 and I2 act through softplus.
+        skip: weights of the inputs in each layer; those of I1 and I2 act through softplus.
         bias: of each layer.
-        growth: factor of the growth term, through softplus.
-        scale: unit of stress that the network's energy is counted in.
     """
-
-    symmetric: ClassVar[bool] = True
 
     forward: tuple[Float[Array, "..."], ...]
     skip: tuple[Float[Array, "..."], ...]
     bias: tuple[Float[Array, "..."], ...]
-    growth: Number
-    scale: Number
 
-    def __init__(self, *, key: PRNGKeyArray, width: int = 8, depth: int = 2, scale: Number = 1.0):
+    def __init__(self, *, key: PRNGKeyArray, width: int = 8, depth: int = 2):
         """A random network.
 
         Args:
             width: units of a layer.
             depth: hidden layers.
-            scale: unit of stress.
         """
         sizes = (*(width,) * depth, 1)
         keys = jax.random.split(key, 2 * len(sizes))
@@ -58,23 +46,9 @@ class Polyconvex(AbstractLaw):
         )
         self.skip = tuple(jax.random.normal(k, (out, 3)) * 0.5 - 0.5 for k, out in zip(keys[len(sizes) :], sizes, strict=True))
         self.bias = tuple(jnp.zeros(out) for out in sizes)
-        self.growth = jnp.zeros(())
-        self.scale = number(scale)
 
-    def energy(self, F: Float[Array, "d d"]) -> Float[Array, ""]:
-        """W, per volume of the undeformed body."""
-        full = pad(F)
-        H = cofactor(full)
-        J = det(full)
-        safe = jnp.where(J > 0, J, 1)
-        # At F = I the network's slope is its stress; a term linear in J takes it away.
-        at_rest = jnp.zeros(3, F.dtype)
-        n = jnp.sum(jax.grad(self._network)(at_rest) * jnp.asarray([2, 4, 1], F.dtype))
-        growth = jax.nn.softplus(self.growth) * jnp.square(safe + 1 / safe - 2)
-        inputs = jnp.stack([ddot(full, full) - 3, ddot(H, H) - 3, J - 1])
-        return self.scale * (self._network(inputs) - self._network(at_rest) - n * (J - 1) + growth)
-
-    def _network(self, x: Float[Array, "3"]) -> Float[Array, ""]:
+    def __call__(self, x: Float[Array, "3"]) -> Float[Array, ""]:
+        """N, a number."""
         y: Any = None
         for k, (skip, bias) in enumerate(zip(self.skip, self.bias, strict=True)):
             last = k == len(self.bias) - 1
@@ -86,6 +60,68 @@ class Polyconvex(AbstractLaw):
                 z = z + jnp.sum(jax.nn.softplus(self.forward[k - 1]) * y[None, :], 1)
             y = z if last else jax.nn.squareplus(z)
         return y[0]
+
+
+class Polyconvex(AbstractLaw):
+    """An isotropic hyperelastic law whose energy is a network of the invariants.
+
+        W(F) = N(I1, I2, J) - n (J - 1) + growth (J + 1/J - 2)^2,   P = dW/dF,
+        I1 = |F|^2 - 3,  I2 = |cof F|^2 - 3,  J = det F,  n = 2 N_1 + 4 N_2 + N_J at F = I.
+
+    Objective and isotropic, because it depends on invariants, and stress-free at F = I, because the term in n, linear in J, says
+    so. Polyconvex, where N is convex in its inputs and does not decrease in I1 and I2: `InputConvex` is whatever its weights are.
+
+    Valid: det F > 0, where the growth term keeps F from collapsing. In the plane: plane strain.
+    Source: Linden et al., J. Mech. Phys. Solids 179 (2023) 105363, sections 3 and 4 (invariants, growth and stress correction).
+
+    Attributes:
+        weights: the arrays of the network, to be trained.
+        form: the rest of it.
+        growth: factor of the growth term, through softplus.
+        scale: unit of stress that the network's energy is counted in.
+    """
+
+    symmetric: ClassVar[bool] = True
+
+    weights: Tree
+    form: Any = eqx.field(static=True)
+    growth: Number = eqx.field(converter=number)
+    scale: Number = eqx.field(converter=number)
+
+    def __init__(self, network: Callable | None = None, *, key: PRNGKeyArray | None = None, scale: Number = 1.0):
+        """The law of a network.
+
+        Args:
+            network: `network((I1, I2, J - 1)) -> number`, an Equinox module with smooth activations; None: a random `InputConvex`.
+            key: of the random one.
+            scale: unit of stress.
+        """
+        if network is None and key is not None:
+            network = InputConvex(key=key)
+        elif network is None or key is not None:
+            raise ValueError("Argument `network` must be given, or else `key` for a random one, but neither is, or both are.")
+        self.weights, self.form = eqx.partition(network, eqx.is_inexact_array)
+        self.growth = 0.0
+        self.scale = scale
+
+    @property
+    def network(self) -> Callable:
+        """N."""
+        return eqx.combine(self.weights, self.form)
+
+    def energy(self, F: Float[Array, "d d"]) -> Float[Array, ""]:
+        """W, per volume of the undeformed body."""
+        full = pad(F)
+        H = cofactor(full)
+        J = det(full)
+        safe = jnp.where(J > 0, J, 1)
+        network = lambda x: jnp.reshape(self.network(x), ())
+        # At F = I the network's slope is its stress; a term linear in J takes it away.
+        at_rest = jnp.zeros(3, F.dtype)
+        n = jnp.sum(jax.grad(network)(at_rest) * jnp.asarray([2, 4, 1], F.dtype))
+        growth = jax.nn.softplus(self.growth) * jnp.square(safe + 1 / safe - 2)
+        inputs = jnp.stack([ddot(full, full) - 3, ddot(H, H) - 3, J - 1])
+        return self.scale * (network(inputs) - network(at_rest) - n * (J - 1) + growth)
 
     def __call__(self, F, past):
         return cut(jax.grad(self.energy)(F), F.shape[0]), past

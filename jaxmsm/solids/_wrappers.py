@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float
 from .._scale import hold
 from .._typing import Tree
 from ..solve import implicit_scalar
-from ._kinematics import Number, array, cut, det, eye, inverse_transpose, matmul, matvec, pad, transpose
+from ._kinematics import Number, array, cut, det, eye, inverse_transpose, matmul, matvec, number, pad, transpose
 from ._law import AbstractLaw
 
 _MAX_STEPS = 40
@@ -107,32 +107,37 @@ class Eigenstrain(_Wrapper):
     strain: Float[Array, "..."] = eqx.field(converter=array)
 
     def answer(self, F, past):
-        P, following, fine = self.law.answer(self._seen(F), past)
-        if not self.small:
-            P = det(self._stretch()) * matmul(P, inverse_transpose(self._stretch()))
-            fine &= det(self._stretch()) > 0
-        return cut(P, F.shape[0]), following, fine
-
-    def _stretch(self):
-        return eye(self.strain.shape[0], self.strain.dtype) + self.strain
-
-    def _seen(self, F):
-        F = pad(F) if self.strain.shape[0] == 3 else F
-        if self.small:
-            return F - self.strain
-        return matmul(F, transpose(inverse_transpose(self._stretch())))
+        return _swollen(self.law, self.strain, F, past)
 
 
-def thermal(law: AbstractLaw, alpha: Number, dT: Number) -> Eigenstrain:
-    """A law with isotropic thermal expansion, in all three directions (also under a plane load).
+class Thermal(_Wrapper):
+    """A law with isotropic thermal expansion alpha dT, in all three directions (also under a plane load), as `Eigenstrain`.
 
-    Args:
+    Attributes:
         law: any law of mechanics.
         alpha: coefficient of expansion, in 1/K.
         dT: temperature above the stress-free one, in K.
     """
-    size = array(alpha) * array(dT)
-    return Eigenstrain(law, size[..., None, None] * jnp.broadcast_to(jnp.eye(3, dtype=size.dtype), (*size.shape, 3, 3)))
+
+    law: AbstractLaw
+    alpha: Number = eqx.field(converter=number, kw_only=True)
+    dT: Number = eqx.field(converter=number, kw_only=True)
+
+    def answer(self, F, past):
+        size = jnp.asarray(self.alpha * self.dT, F.dtype)
+        return _swollen(self.law, size * eye(3, F.dtype), F, past)
+
+
+def _swollen(law: AbstractLaw, strain: Float[Array, "n n"], F: Float[Array, "d d"], past: Tree):
+    """The answer of a law whose stress-free state is strained."""
+    d, F = F.shape[0], pad(F) if strain.shape[0] == 3 else F
+    if law.small:
+        P, following, fine = law.answer(F - strain, past)
+        return cut(P, d), following, fine
+    stretch = eye(strain.shape[0], strain.dtype) + strain
+    inverse, growth = inverse_transpose(stretch), det(stretch)
+    P, following, fine = law.answer(matmul(F, transpose(inverse)), past)
+    return cut(growth * matmul(P, inverse), d), following, fine & (growth > 0)
 
 
 class PlaneStress(_Wrapper):
