@@ -174,3 +174,27 @@ def test_a_law_of_ones_own_that_is_not_one():
 def test_a_linear_law_has_no_history():
     with pytest.raises(ValueError, match=r"^Argument `linear` must be False .*, but "):
         solids.Law(lambda F, past, p: (F, past), init=jnp.zeros((2, 2)), small=True, linear=True)
+
+
+def test_a_leaf_of_the_shape_of_the_grid():
+    C = jnp.diag(jnp.arange(1.0, 7.0))
+    load = jnp.zeros((2, 2))
+    # Uniform, though it looks like a field of numbers; and a field.
+    for shape in ((6, 6), (4, 4)):
+        uniform = PeriodicCell(None, solids.Anisotropic(C), grid=shape).medium(load.dtype).groups[0].law.C
+        field = PeriodicCell(None, solids.Anisotropic(jnp.broadcast_to(C, (*shape, 6, 6))), grid=shape)
+        np.testing.assert_array_equal(uniform, field.medium(load.dtype).groups[0].law.C)
+        np.testing.assert_array_equal(uniform, np.broadcast_to(C[..., None], (6, 6, np.prod(shape))))
+    turned = solids.Rotated(solids.Elastic(lam=jnp.ones((6, 6)), mu=1.0), jnp.eye(2))
+    law = PeriodicCell(None, turned, grid=(6, 6)).medium(load.dtype).groups[0].law
+    assert law.R.shape == (2, 2, 36) and law.law.lam.shape == law.law.mu.shape == (36,)
+    for bad in (solids.Elastic(lam=jnp.ones((6, 5)), mu=1.0), solids.Elastic(lam=jnp.ones((6, 6, 2)), mu=1.0)):
+        with pytest.raises(ValueError, match=r"^Argument `laws` without an image must .*, but "):
+            shapes_alone(PeriodicCell(None, bad, grid=(6, 6)), load)
+
+
+def test_a_state_that_is_no_number_is_nonfinite_input():
+    law = solids.Law(lambda F, past, p: (p * (F - jnp.eye(2)), past + 1), 1.0, init=0.0, small=True, symmetric=True)
+    cell, load = PeriodicCell(IMAGE, [law, law]), 1.01 * jnp.eye(2)
+    sick = jax.tree.map(lambda x: x.at[..., 3].set(jnp.nan), cell.init(load))
+    assert names(jax.jit(lambda x: cell(load, x).result)(sick)) == "nonfinite_input"

@@ -14,6 +14,7 @@ from .._scale import Solution, choose, hold
 from .._typing import Tree
 from ..solve import CG, GMRES, Problem, Report, axpy, equilibrium, implicit, norm, scaled
 from ..space import merge_voxels
+from ._closed import finite
 from ._consistency import energy_error, hill_mandel, softest, work_and_size
 from ._kernel import Conditions, Kernel, Unknown
 from ._phases import cast, undeformed
@@ -120,9 +121,8 @@ def search(cell: Cell, kernel: Kernel, ref: Reference, given: Conditions, guess:
     problem = Problem(lambda z: kernel.judged(z, given), operator, apply, ref.scale, ref.floor, kernel.linear)
     how = eqx.tree_at(lambda s: s.linear, cell.solver, linear_solver(cell), is_leaf=lambda x: x is None)
     z, report = equilibrium(problem, start, how)
-    finite = jnp.all(jnp.isfinite(given.load.F)) & jnp.all(jnp.isfinite(given.load.P))
     result = RESULTS.where(given.medium.labelled, report.result, RESULTS.out_of_range)
-    result = RESULTS.where(finite & given.medium.known, result, RESULTS.nonfinite_input)
+    result = RESULTS.where(finite((given.load, given.past)) & given.medium.known, result, RESULTS.nonfinite_input)
     # Without an imposed stress no direction can be asked for that has no stiffness; what looks so is round-off.
     idle = jnp.all(given.load.mask) & (result == RESULTS.mechanism)
     result = RESULTS.where(idle, RESULTS.stagnation, result)

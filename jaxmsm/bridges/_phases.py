@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from .._typing import Tree
-from ..solids import AbstractLaw, parts, whole
+from ..solids import AbstractLaw, leaf_ranks, parts, whole
 
 
 def is_number(x) -> bool:
@@ -84,22 +84,27 @@ class Medium(eqx.Module):
 
     @classmethod
     def of_field(cls, law: AbstractLaw, shape: tuple[int, ...]) -> "Medium":
-        """From one law whose leaves carry the grid as leading axes; a scalar is the same everywhere."""
+        """From one law whose leaves carry the grid as leading axes; one that does not is the same everywhere.
+
+        A law knows the rank of its own leaves; of those of a `Law` only a scalar is taken for uniform.
+        """
         d = len(shape)
 
-        def flatten(x):
+        def flatten(x, rank):
             x = jnp.asarray(x)
-            if x.ndim == 0:
-                x = jnp.broadcast_to(x, shape)
-            if x.shape[:d] != tuple(shape):
+            if x.ndim == (rank or 0):
+                x = jnp.broadcast_to(x, (*shape, *x.shape))
+            if x.shape[:d] != tuple(shape) or (rank is not None and x.ndim != d + rank):
                 raise ValueError(
-                    f"Argument `laws` without an image must hold one law whose leaves are scalars or have the grid {tuple(shape)} "
+                    f"Argument `laws` without an image must hold one law whose leaves are uniform or have the grid {tuple(shape)} "
                     f"as leading axes, but one has shape {x.shape}."
                 )
             return jnp.moveaxis(x.reshape(-1, *x.shape[d:]), 0, -1)
 
         numbers, rest = eqx.partition(law, is_number)
-        return cls((Group(eqx.combine(jax.tree.map(flatten, numbers), rest), (0,)),), None, 1)
+        leaves, tree = jax.tree.flatten(numbers)
+        numbers = jax.tree.unflatten(tree, [flatten(x, rank) for x, rank in zip(leaves, leaf_ranks(law), strict=True)])
+        return cls((Group(eqx.combine(numbers, rest), (0,)),), None, 1)
 
     @property
     def fields(self) -> tuple["Medium", "Medium"]:

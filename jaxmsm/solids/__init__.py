@@ -30,7 +30,7 @@ from ._kinematics import parts as parts, strain as strain, whole as whole
 from ._law import AbstractLaw as AbstractLaw, ComponentLaw as ComponentLaw
 from ._network import InputConvex as InputConvex, Polyconvex as Polyconvex
 from ._own import Law as Law
-from ._parameters import lame as lame
+from ._parameters import lame as lame, leaf_ranks as leaf_ranks
 from ._plastic import J2 as J2, Plastic as Plastic
 from ._stability import acoustic_eigenvalue as acoustic_eigenvalue
 from ._wrappers import Eigenstrain as Eigenstrain, PlaneStress as PlaneStress, Rotated as Rotated, Thermal as Thermal

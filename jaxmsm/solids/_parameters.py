@@ -28,6 +28,19 @@ class Parametric(eqx.Module):
                 raise TypeError(f"Argument `{f.name}` must be a number or an array of numbers, but it is {x!r}.")
 
 
+def leaf_ranks(tree: Any) -> list[int | None]:
+    """How many axes every leaf of floats of a law has at a point; None where only its author knows (the parameters of `Law`)."""
+    if not isinstance(tree, eqx.Module):
+        return [None for x in jax.tree.leaves(tree) if _is_float(x) or isinstance(x, float)]
+    found: list[int | None] = []
+    for f in dataclasses.fields(tree):
+        if not f.metadata.get("static", False):
+            converter: Any = f.metadata.get("converter")
+            rank = {number: 0, array: 2}.get(converter)
+            found += leaf_ranks(getattr(tree, f.name)) if rank is None else [rank]
+    return found
+
+
 def _is_float(x: Any) -> bool:
     return isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jnp.floating)
 
