@@ -10,9 +10,25 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxmsm import Closed, Energy, Flow, Laminate, Mixed, PeriodicCell, Rate, Relaxed, Span, Steady, solids
+from jaxmsm import (
+    AbstractScale,
+    AsLaw,
+    Closed,
+    Energy,
+    Flow,
+    Guarded,
+    Laminate,
+    Mixed,
+    PeriodicCell,
+    Rate,
+    Relaxed,
+    Span,
+    Steady,
+    batched,
+    solids,
+)
 from jaxmsm.bridges import GreenJacobi
-from jaxmsm.solve import NewtonKrylov
+from jaxmsm.solve import Batched, NewtonKrylov
 from jaxmsm.space import LinearDisplacement, MeanDilatation, Reduced, UniformTraction
 
 
@@ -105,6 +121,36 @@ def _span(t1, dose):
     return Span(jnp.array(0.0, float), jnp.array(t1, float), dose)
 
 
+class Alone(AbstractScale):
+    """One member as a batch of one, so that the contract of one member is that of a batch."""
+
+    many: Batched
+
+    def init(self, load, *, key=None):
+        return _only(self.many.init(_row(load), key=key))
+
+    def cold(self, load):
+        return _only(self.many.cold(_row(load)))
+
+    def __call__(self, load, state=None, *, guess=None):
+        return _only(self.many(*_row((load, state)), guess=_row(guess)))
+
+    def linearize(self, load, state=None, *, guess=None):
+        return _only(self.many.linearize(*_row((load, state)), guess=_row(guess)))
+
+
+def _row(tree):
+    return jax.tree.map(lambda x: x[None], tree)
+
+
+def _only(tree):
+    return jax.tree.map(lambda x: x[0], tree)
+
+
+def _layers(first, second):
+    return Laminate([first, second], [0.3, 0.7], [1.0, 0.5, -0.2])
+
+
 GENERIC = [
     Row(
         "closed",
@@ -125,10 +171,36 @@ GENERIC = [
     ),
     Row(
         "laminate",
-        lambda: Laminate([solids.NeoHookean(mu=1.0, lam=2.0), solids.NeoHookean(mu=5.0, lam=10.0)], [0.3, 0.7], [1.0, 0.5, -0.2]),
+        lambda: _layers(solids.NeoHookean(mu=1.0, lam=2.0), solids.NeoHookean(mu=5.0, lam=10.0)),
         _F3,
         _F3,
         lambda s: s.laws[0].mu,
+        jnp.eye(3),
+        {"out_of_range": _FLIPPED3},
+    ),
+    Row(
+        "as-law",
+        lambda: Closed(AsLaw(_layers(solids.NeoHookean(mu=1.0, lam=2.0), solids.NeoHookean(mu=5.0, lam=10.0)), jnp.eye(3))),
+        _F3,
+        _F3,
+        lambda s: s.law.scale.laws[0].mu,
+        jnp.eye(3),
+        {"out_of_range": _FLIPPED3},
+    ),
+    Row(
+        "guarded",
+        lambda: Guarded(Closed(solids.J2(lam=2.0, mu=1.0, hardening=solids.Linear(sy=0.01, H=0.05))), jnp.eye(3)),
+        _E3,
+        0.5 * (_E3 + jnp.eye(3)),
+        lambda s: s.scale.law.mu,
+        jnp.eye(3),
+    ),
+    Row(
+        "batched",
+        lambda: Alone(batched(_layers(solids.NeoHookean(mu=1.0, lam=2.0), solids.NeoHookean(mu=5.0, lam=10.0)))),
+        _F3,
+        _F3,
+        lambda s: s.many.scale.laws[0].mu,
         jnp.eye(3),
         {"out_of_range": _FLIPPED3},
     ),
@@ -175,6 +247,46 @@ _RECALL = [
     solids.J2(lam=1.5, mu=1.0, hardening=solids.Linear(sy=0.004, H=0.1), kinematic=solids.ArmstrongFrederick(C=0.2, recall=5.0)),
     solids.J2(lam=4.0, mu=3.0, hardening=solids.Linear(sy=0.02, H=0.3), kinematic=solids.ArmstrongFrederick(C=0.3, recall=5.0)),
 ]
+_THICK = [
+    solids.J2(lam=1.5, mu=1.0, hardening=solids.Linear(sy=0.004, H=0.1), kinematic=solids.Prager(0.05)),
+    solids.J2(lam=4.0, mu=3.0, hardening=solids.Linear(sy=0.02, H=0.3), kinematic=solids.Prager(0.1)),
+]
+_CURVED = [
+    solids.J2(lam=1.5, mu=1.0, hardening=solids.Voce(sy=0.004, H=0.1, s_inf=0.01, delta=20.0)),
+    solids.J2(lam=4.0, mu=3.0, hardening=solids.Voce(sy=0.02, H=0.3, s_inf=0.03, delta=10.0)),
+]
+_CRYSTAL = [solids.Cubic(C11=3.0, C12=1.0, C44=1.5), solids.Cubic(C11=30.0, C12=12.0, C44=8.0)]
+_KIRCHHOFF = [solids.SaintVenantKirchhoff(lam=1.5, mu=1.0), solids.SaintVenantKirchhoff(lam=10.0, mu=8.0)]
+_NETWORKS = [solids.Polyconvex(key=jax.random.key(k), scale=1.0 + k) for k in (0, 1)]
+_ANY = solids.Anisotropic(10 * jnp.eye(6) + 2 * jnp.cos(jnp.arange(6.0)[:, None] + jnp.arange(6.0)[None, :]))
+_GRAIN = solids.AnisotropicConductivity(jnp.array([[3.0, 1.0], [1.0, 2.0]]))
+
+
+def _stretched(F, past, p):
+    """Neo-Hooke, as somebody's own."""
+    cross = jnp.stack([jnp.cross(F[(i + 1) % 3], F[(i + 2) % 3]) for i in range(3)])
+    J = jnp.sum(F[0] * cross[0])
+    safe = jnp.where(J > 0, J, 1)
+    return p["mu"] * F + (p["lam"] * jnp.log(safe) - p["mu"]) * cross / safe, past
+
+
+def _upright(F, past, p):
+    return jnp.sum(F[0] * jnp.cross(F[1], F[2])) > 0
+
+
+def _own(mu, lam):
+    return solids.Law(_stretched, {"mu": mu, "lam": lam}, symmetric=True, valid=_upright)
+
+
+def _wood():
+    """A field of orthotropic stiffnesses, turned by a field of angles."""
+    x = jnp.arange(16.0).reshape(4, 4)
+    law = solids.Orthotropic.from_engineering(
+        E1=10.0 + x, E2=2.0 + jnp.cos(x), E3=1.5, nu12=0.3, nu13=0.3, nu23=0.3, G12=1.0 + 0.1 * x, G13=1.0, G23=0.5
+    )
+    return solids.Rotated.by_angle(arrays(jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (4, 4)), law)), jnp.sin(x))
+
+
 _HEAT = [solids.Conductivity(1.0), solids.Conductivity(20.0)]
 
 
@@ -184,6 +296,10 @@ def _thin(laws):
 
 def _swollen(laws, d):
     return [solids.Eigenstrain(law, 0.02 * k * jnp.eye(d)) for k, law in enumerate(laws)]
+
+
+def _heated(laws):
+    return [solids.Thermal(law, alpha=0.01, dT=2.0 * k) for k, law in enumerate(laws)]
 
 
 def _first(scale):
@@ -207,16 +323,16 @@ _SAFE3, _SAFE2 = _uniaxial(jnp.eye(3), 0.0), _uniaxial(jnp.eye(2), 0.0)
 
 PLANE = [
     Row(
-        "2d-thin-elastic-reduced-displacement-mixed",
-        lambda: _cell((4, 4), _thin(_ELASTIC), rule=Reduced(), boundary=LinearDisplacement()),
+        "2d-thin-cubic-reduced-displacement-mixed",
+        lambda: _cell((4, 4), _thin(_CRYSTAL), rule=Reduced(), boundary=LinearDisplacement()),
         _FREE2,
         _SAFE2,
-        _inner,
+        lambda s: s.laws[0].law.C44,
         _SAFE2,
     ),
     Row(
-        "2d-rubber-dilatation-displacement",
-        lambda: _cell((4, 5), _RUBBER, rule=MeanDilatation(), boundary=LinearDisplacement()),
+        "2d-kirchhoff-dilatation-displacement",
+        lambda: _cell((4, 5), _KIRCHHOFF, rule=MeanDilatation(), boundary=LinearDisplacement()),
         _F2,
         _half(_F2),
         _first,
@@ -233,16 +349,16 @@ PLANE = [
         {"out_of_range": _FLIPPED2},
     ),
     Row(
-        "2d-metal-full-traction-mixed-substeps",
-        lambda: _cell((4, 5), _METAL, boundary=UniformTraction(), substeps=8),
+        "2d-voce-full-traction-mixed-substeps",
+        lambda: _cell((4, 5), _CURVED, boundary=UniformTraction(), substeps=8),
         _FREE2,
         _uniaxial(_half(_E2), 0.0),
         _first,
         _SAFE2,
     ),
     Row(
-        "2d-thin-metal-dilatation-periodic",
-        lambda: _cell((4, 4), _thin(_METAL), rule=MeanDilatation()),
+        "2d-thin-prager-dilatation-periodic",
+        lambda: _cell((4, 4), _thin(_THICK), rule=MeanDilatation()),
         _E2,
         _half(_E2),
         _inner,
@@ -259,10 +375,10 @@ PLANE = [
     ),
     Row(
         "2d-heat-full-traction",
-        lambda: _cell((5, 4), _HEAT, boundary=UniformTraction()),
+        lambda: _cell((5, 4), [_GRAIN, _HEAT[1]], boundary=UniformTraction()),
         _G2,
         0.5 * _G2,
-        lambda s: s.laws[0].k,
+        lambda s: s.laws[1].k,
         0 * _G2,
     ),
     Row(
@@ -274,34 +390,32 @@ PLANE = [
         _mixed(0 * _G2, [0.0, 0.0], [True, False]),
     ),
     Row(
-        "2d-swollen-rubber-reduced-displacement-mixed",
-        lambda: _cell((5, 5), _swollen(_RUBBER, 2), rule=Reduced(), boundary=LinearDisplacement()),
+        "2d-swollen-network-reduced-displacement-mixed",
+        lambda: _cell((5, 5), _swollen(_NETWORKS, 2), rule=Reduced(), boundary=LinearDisplacement()),
         _uniaxial(_F2, 0.05),
         _uniaxial(_half(_F2), 0.0),
-        _inner,
+        lambda s: s.laws[0].law.scale,
         _SAFE2,
         {"out_of_range": _uniaxial(_FLIPPED2, 0.0)},
     ),
     Row(
-        "2d-thin-swollen-elastic-full-traction",
-        lambda: _cell((4, 4), _thin(_swollen(_ELASTIC, 3)), boundary=UniformTraction()),
+        "2d-thin-thermal-elastic-full-traction",
+        lambda: _cell(
+            (4, 4),
+            _thin(_heated(_ELASTIC)),
+            boundary=UniformTraction(),
+        ),
         _E2,
         _NO2,
         lambda s: s.laws[0].law.law.mu,
         _NO2,
     ),
     Row(
-        "2d-elastic-field-jacobi-periodic",
-        lambda: PeriodicCell(
-            None,
-            solids.Elastic(lam=1.0 + jnp.arange(16.0).reshape(4, 4), mu=2.0 + jnp.cos(jnp.arange(16.0)).reshape(4, 4)),
-            grid=(4, 4),
-            preconditioner=GreenJacobi(),
-            solver=_TIGHT,
-        ),
+        "2d-turned-orthotropic-field-jacobi-periodic",
+        lambda: PeriodicCell(None, _wood(), grid=(4, 4), preconditioner=GreenJacobi(), solver=_TIGHT),
         _E2,
         _half(_E2),
-        lambda s: s.laws[0].mu,
+        lambda s: s.laws[0].law.C66,
         _NO2,
     ),
 ]
@@ -309,7 +423,7 @@ PLANE = [
 SPACE = [
     Row(
         "3d-elastic-dilatation-traction",
-        lambda: _cell((4, 4, 4), _ELASTIC, rule=MeanDilatation(), boundary=UniformTraction()),
+        lambda: _cell((4, 4, 4), [_ELASTIC[0], _ANY], rule=MeanDilatation(), boundary=UniformTraction()),
         _E3,
         _half(_E3),
         _first,
@@ -341,11 +455,11 @@ SPACE = [
         _SAFE3,
     ),
     Row(
-        "3d-rubber-reduced-traction",
-        lambda: _cell((3, 3, 3), _RUBBER, rule=Reduced(), boundary=UniformTraction()),
+        "3d-own-reduced-traction",
+        lambda: _cell((3, 3, 3), [_own(1.0, 1.5), _own(8.0, 10.0)], rule=Reduced(), boundary=UniformTraction()),
         _F3,
         _half(_F3),
-        _first,
+        lambda s: s.laws[0].parameters["mu"],
         _NO3,
         {"out_of_range": _FLIPPED3},
     ),
