@@ -36,7 +36,7 @@ class PeriodicCell(AbstractScale):
     Fails: `out_of_range` (a load that no law admits), `nonfinite`, `nonfinite_input`, `line_search_failed`,
         `nonlinear_max_steps_reached`, `stagnation`, `mechanism` (a stress imposed where there is no stiffness), `indefinite`.
         `no_load_path` comes with the valid answer zero.
-    Error: first order in the voxel size at sharp phase boundaries; exact for laminates along the grid.
+    Error: first order in the voxel size at sharp phase boundaries; with periodic faces, none for layers along the grid.
     Source: Leute et al. 2022, Ladecky et al. 2023 (displacement PCG with the discrete Green operator).
 
     Attributes:
