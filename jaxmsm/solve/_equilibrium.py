@@ -16,7 +16,6 @@ from .._results import RESULTS
 from .._typing import Tree
 from ._krylov import CG, AbstractLinear, LinearReport, axpy, dot, norm
 
-
 _SURE = 16
 """A residual this many times below the floor is certainly round-off: no search goes on from there."""
 
