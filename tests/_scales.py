@@ -252,12 +252,22 @@ _THICK = [
     solids.J2(lam=4.0, mu=3.0, hardening=solids.Linear(sy=0.02, H=0.3), kinematic=solids.Prager(0.1)),
 ]
 _CURVED = [
-    solids.J2(lam=1.5, mu=1.0, hardening=solids.Voce(sy=0.004, H=0.1, s_inf=0.01, delta=20.0)),
-    solids.J2(lam=4.0, mu=3.0, hardening=solids.Voce(sy=0.02, H=0.3, s_inf=0.03, delta=10.0)),
+    solids.J2(
+        lam=1.5,
+        mu=1.0,
+        hardening=solids.Voce(sy=0.004, H=0.1, s_inf=0.01, delta=20.0),
+        kinematic=solids.ArmstrongFrederick(C=0.2, recall=5.0),
+    ),
+    solids.J2(
+        lam=4.0,
+        mu=3.0,
+        hardening=solids.Voce(sy=0.02, H=0.3, s_inf=0.03, delta=10.0),
+        kinematic=solids.ArmstrongFrederick(C=0.3, recall=5.0),
+    ),
 ]
 _CRYSTAL = [solids.Cubic(C11=3.0, C12=1.0, C44=1.5), solids.Cubic(C11=30.0, C12=12.0, C44=8.0)]
 _KIRCHHOFF = [solids.SaintVenantKirchhoff(lam=1.5, mu=1.0), solids.SaintVenantKirchhoff(lam=10.0, mu=8.0)]
-_NETWORKS = [solids.Polyconvex(key=jax.random.key(k), scale=1.0 + k) for k in (0, 1)]
+_NETWORKS = [solids.Polyconvex(solids.InputConvex(key=jax.random.key(k), width=3, depth=1), scale=1.0 + k) for k in (0, 1)]
 _ANY = solids.Anisotropic(10 * jnp.eye(6) + 2 * jnp.cos(jnp.arange(6.0)[:, None] + jnp.arange(6.0)[None, :]))
 _GRAIN = solids.AnisotropicConductivity(jnp.array([[3.0, 1.0], [1.0, 2.0]]))
 
@@ -331,11 +341,11 @@ PLANE = [
         _SAFE2,
     ),
     Row(
-        "2d-kirchhoff-dilatation-displacement",
-        lambda: _cell((4, 5), _KIRCHHOFF, rule=MeanDilatation(), boundary=LinearDisplacement()),
+        "2d-network-dilatation-displacement",
+        lambda: _cell((4, 5), _NETWORKS, rule=MeanDilatation(), boundary=LinearDisplacement()),
         _F2,
         _half(_F2),
-        _first,
+        lambda s: s.laws[0].scale,
         _NO2,
         {"out_of_range": _FLIPPED2},
     ),
@@ -349,22 +359,22 @@ PLANE = [
         {"out_of_range": _FLIPPED2},
     ),
     Row(
-        "2d-voce-full-traction-mixed-substeps",
-        lambda: _cell((4, 5), _CURVED, boundary=UniformTraction(), substeps=8),
+        "2d-prager-full-traction-mixed-substeps",
+        lambda: _cell((4, 5), _THICK, boundary=UniformTraction(), substeps=8),
         _FREE2,
         _uniaxial(_half(_E2), 0.0),
         _first,
         _SAFE2,
     ),
     Row(
-        "2d-thin-prager-dilatation-periodic",
-        lambda: _cell((4, 4), _thin(_THICK), rule=MeanDilatation()),
+        "2d-thin-metal-dilatation-periodic",
+        lambda: _cell((4, 4), _thin(_METAL), rule=MeanDilatation()),
         _E2,
         _half(_E2),
         _inner,
         _NO2,
     ),
-    Row("2d-recall-full-periodic", lambda: _cell((4, 4), _RECALL), _E2, _half(_E2), _first, _NO2),
+    Row("2d-voce-recall-full-periodic", lambda: _cell((4, 4), _CURVED), _E2, _half(_E2), _first, _NO2),
     Row(
         "2d-recall-reduced-traction",
         lambda: _cell((4, 4), _RECALL, rule=Reduced(), boundary=UniformTraction()),
@@ -390,11 +400,11 @@ PLANE = [
         _mixed(0 * _G2, [0.0, 0.0], [True, False]),
     ),
     Row(
-        "2d-swollen-network-reduced-displacement-mixed",
-        lambda: _cell((5, 5), _swollen(_NETWORKS, 2), rule=Reduced(), boundary=LinearDisplacement()),
+        "2d-swollen-kirchhoff-reduced-displacement-mixed",
+        lambda: _cell((5, 5), _swollen(_KIRCHHOFF, 2), rule=Reduced(), boundary=LinearDisplacement()),
         _uniaxial(_F2, 0.05),
         _uniaxial(_half(_F2), 0.0),
-        lambda s: s.laws[0].law.scale,
+        _inner,
         _SAFE2,
         {"out_of_range": _uniaxial(_FLIPPED2, 0.0)},
     ),
