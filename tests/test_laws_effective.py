@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import jaxmsm as msm
-from jaxmsm import solids
+from jaxmsm import Laminate, solids
 
 EXACT = 1e-12  # small inverses, of moderate condition
 
@@ -140,3 +140,28 @@ def test_plane_strain_laminate():
     M = solids.to_voigt(A)
     read = [M[0, 0], M[0, 1], M[1, 1], M[2, 2]]
     np.testing.assert_allclose(read, [2.447552447552, 1.048951048951, 6.493506493506, 0.699300699301], atol=1e-12)
+
+
+def test_oblique_laminates_in_closed_form():
+    # Two layers: <C> - c1 c2 dC n (n (c2 C1 + c1 C2) n)^-1 n dC (Milton, The Theory of Composites, chapter 9).
+    rng = np.random.default_rng(5)
+    n, c = rng.normal(size=3), np.array([0.3, 0.7])
+    n /= np.linalg.norm(n)
+    stiffness = []
+    for k in range(2):
+        A = rng.normal(size=(6, 6))
+        stiffness.append(jnp.asarray((1 + 4 * k) * (A @ A.T + np.eye(6))))
+    F = np.eye(3) + 0.02 * rng.normal(size=(3, 3))
+    found = Laminate([solids.Anisotropic(C) for C in stiffness], c, n)(jnp.asarray(F))
+    C1, C2 = (np.asarray(solids.from_voigt(C)) for C in stiffness)
+    dC = np.einsum("ijkl,l->ijk", C1 - C2, n)
+    inner = np.linalg.inv(np.einsum("ijkl,j,l->ik", c[1] * C1 + c[0] * C2, n, n))
+    expected = c[0] * C1 + c[1] * C2 - c[0] * c[1] * np.einsum("ija,ab,klb->ijkl", dC, inner, dC)
+    strain = 0.5 * (F + F.T) - np.eye(3)
+    # Newton stops at round-off of a linear problem.
+    np.testing.assert_allclose(found.value, np.einsum("ijkl,kl->ij", expected, strain), atol=1e-12)
+
+    k, g = np.array([1.0, 5.0]), rng.normal(size=3)
+    flux = Laminate([solids.Conductivity(x) for x in k], c, n)(jnp.asarray(g)).value
+    across, along = 1 / np.sum(c / k), np.sum(c * k)
+    np.testing.assert_allclose(flux, along * g + (across - along) * n * (n @ g), atol=1e-12)
