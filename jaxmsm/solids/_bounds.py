@@ -3,6 +3,8 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ._kinematics import PAIRS
+
 
 def voigt(fractions: Float[Array, " n"], stiffnesses: Float[Array, "n ..."]) -> Float[Array, "..."]:
     """The upper bound of Voigt (Wiener for conduction): the mean stiffness.
@@ -35,10 +37,6 @@ def mandel_basis(d: int, dtype) -> Float[Array, "m {d} {d}"]:
         unit = jnp.zeros((d, d), dtype).at[i, j].set(1).at[j, i].set(1)
         basis.append(unit / jnp.sqrt(jnp.sum(unit**2)))
     return jnp.stack(basis)
-
-
-PAIRS = {2: ((0, 0), (1, 1), (0, 1)), 3: ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))}
-"""Voigt's order."""
 
 
 def hashin_shtrikman(

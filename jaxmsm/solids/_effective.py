@@ -6,7 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ._bounds import PAIRS, mandel_basis
+from ._bounds import mandel_basis
+from ._kinematics import PAIRS
 
 
 def to_voigt(C: Float[Array, "d d d d"]) -> Float[Array, "m m"]:

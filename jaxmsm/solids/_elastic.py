@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ._kinematics import Number, array, finite, number, parts, strains, symmetric, total
+from ._kinematics import PAIRS, Number, array, finite, number, parts, strains, symmetric, total
 from ._law import ComponentLaw
 from ._parameters import isotropic, lame, not_negative, positive
 
@@ -180,7 +180,7 @@ class Anisotropic(ComponentLaw):
             plane = np.array([0, 1, 5])
             C = C[plane][:, plane]
         e = strains(f)
-        pairs = ((0, 0), (1, 1), (0, 1)) if d == 2 else ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
+        pairs = PAIRS[d]
         voigt = [e[i][j] if i == j else 2 * e[i][j] for i, j in pairs]
         s = [total(x * y for x, y in zip(row, voigt, strict=True)) for row in parts(C)]
         return symmetric(e, lambda i, j, _: s[pairs.index((i, j))]), past, finite(f)

@@ -15,6 +15,9 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
+PAIRS = {2: ((0, 0), (1, 1), (0, 1)), 3: ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))}
+"""Voigt's order."""
+
 type Number = float | Float[Array, "..."]
 """A parameter of a law: a scalar, or a field of scalars where a cell takes one law with fields as leaves."""
 
