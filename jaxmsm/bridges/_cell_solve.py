@@ -74,17 +74,10 @@ def _squares(tangents: Float[Array, "..."]) -> Float[Array, " P"]:
 
 
 def as_mixed(load: Tree) -> Mixed:
-    """A load as a mixed one with nothing free, its numbers floats."""
+    """A checked load as a mixed one, with nothing free unless it is one."""
     if isinstance(load, Mixed):
-        F = _inexact(load.F)
-        return Mixed(F, jnp.asarray(load.P, F.dtype), jnp.asarray(load.mask, bool))
-    F = _inexact(load)
-    return Mixed(F, jnp.zeros_like(F), jnp.ones(F.shape, bool))
-
-
-def _inexact(x) -> Array:
-    x = jnp.asarray(x)
-    return x if jnp.issubdtype(x.dtype, jnp.inexact) else x.astype(jnp.result_type(float))
+        return Mixed(load.F, load.P.astype(load.F.dtype), jnp.asarray(load.mask, bool))
+    return Mixed(load, jnp.zeros_like(load), jnp.ones(load.shape, bool))
 
 
 def virgin(cell: Cell, load: Mixed) -> Tree:

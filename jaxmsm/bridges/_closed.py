@@ -130,9 +130,8 @@ class AsLaw(AbstractLaw):
 
 
 def load_dtype(load: Tree):
-    """The dtype in which a load wants to be answered."""
-    dtype = jnp.result_type(load.F if isinstance(load, Mixed) else load)
-    return dtype if jnp.issubdtype(dtype, jnp.inexact) else jnp.result_type(float)
+    """The dtype in which a checked load is answered."""
+    return (load.F if isinstance(load, Mixed) else load).dtype
 
 
 def finite(tree: Tree) -> Bool[Array, ""]:

@@ -12,12 +12,12 @@ from jaxtyping import Array, Float
 from .._model import Mixed
 from .._results import RESULTS
 from .._scale import AbstractScale, hold
-from .._typing import Tree
+from .._typing import Tree, is_number
 from ..solids import AbstractLaw
 from ..solve import Newton, dense_solve, implicit, less_residual, less_work, norm, root
 from ._closed import answer, balance, choose_first, counted, free, judged, load_dtype, loose, speaks, warm
 from ._load import checked_load, load_shapes
-from ._phases import Group, cast, group, is_number
+from ._phases import Group, cast, group
 
 
 class Laminate(AbstractScale):

@@ -88,7 +88,7 @@ class PeriodicCell(AbstractScale):
             raise ValueError(f"Argument `laws` must be one law of fields where there is no image, but it holds {len(self.laws)}.")
         if substeps < 1:
             raise ValueError(f"Argument `substeps` must be at least 1, but it is {substeps}.")
-        self.image = None if image is None else _checked(image, len(self.laws))
+        self.image = None if image is None else _labels(image, len(self.laws))
         self.grid = tuple(grid or ()) if self.image is None else self.image.shape
         d = len(self.grid)
         if d not in (2, 3) or min(self.grid) < 2:
@@ -183,7 +183,7 @@ class PeriodicCell(AbstractScale):
         return {"F": F, "P": P, "u": jnp.where(solution.ok, kernel.boundary.expand(z[0]), jnp.nan)}
 
 
-def _checked(image, laws: int) -> Int[Array, "..."]:
+def _labels(image, laws: int) -> Int[Array, "..."]:
     image = image if isinstance(image, jax.Array) else np.asarray(image)
     if not (np.issubdtype(image.dtype, np.integer) or image.dtype == bool):
         raise ValueError(f"Argument `image` must hold integer phase labels, but its dtype is {image.dtype}. Segment it first.")

@@ -9,16 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from .._typing import Tree
+from .._typing import Tree, is_number
 from ..solids import AbstractLaw, leaf_ranks, parts, whole
-
-
-def is_number(x) -> bool:
-    """True for a float or an inexact array.
-
-    `equinox.is_inexact_array_like` (0.13.8) raises on tracers of jax 0.12, whose `__jax_array__` is None.
-    """
-    return isinstance(x, float) or eqx.is_inexact_array(x)
 
 
 def cast(tree: Tree, dtype) -> Tree:
@@ -34,7 +26,7 @@ def cast(tree: Tree, dtype) -> Tree:
 
 def known(laws: Tree) -> Array:
     """True where every parameter is a number, infinite (a yield stress) or not."""
-    return jnp.asarray(True) & jnp.all(jnp.asarray([~jnp.any(jnp.isnan(x)) for x in jax.tree.leaves(laws) if is_number(x)]))
+    return jnp.all(jnp.asarray([~jnp.any(jnp.isnan(x)) for x in jax.tree.leaves(laws) if is_number(x)], bool))
 
 
 def _kind(law: AbstractLaw):

@@ -11,7 +11,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from .._results import RESULTS, fine, message, names
-from .._typing import Tree
+from .._typing import Tree, is_number
 
 
 class Problem:
@@ -23,7 +23,7 @@ class Problem:
     """
 
     def __init__(self, misfit: Callable, params: Tree, weights: Tree):
-        numbers, self._rest = eqx.partition(params, lambda x: isinstance(x, float) or eqx.is_inexact_array(x))
+        numbers, self._rest = eqx.partition(params, is_number)
         self.start, self._unravel = ravel_pytree(jax.tree.map(jnp.asarray, numbers))
         if self.start.size == 0:
             raise ValueError("Argument `params` must hold at least one float, but it holds none.")

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._typing import is_number
 from ._kinematics import Number, array, number
 
 _ROUND_OFF = 1e-5
@@ -31,7 +32,7 @@ class Parametric(eqx.Module):
 def leaf_ranks(tree: Any) -> list[int | None]:
     """How many axes every leaf of floats of a law has at a point; None where only its author knows (the parameters of `Law`)."""
     if not isinstance(tree, eqx.Module):
-        return [None for x in jax.tree.leaves(tree) if _is_float(x) or isinstance(x, float)]
+        return [None for x in jax.tree.leaves(tree) if is_number(x)]
     found: list[int | None] = []
     for f in dataclasses.fields(tree):
         if not f.metadata.get("static", False):

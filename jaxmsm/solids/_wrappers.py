@@ -9,7 +9,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float
 
 from .._scale import hold
-from .._typing import Tree
+from .._typing import Tree, is_number
 from ..solve import implicit_scalar
 from ._kinematics import Number, array, cut, det, eye, inverse_transpose, matmul, matvec, number, pad, transpose
 from ._law import AbstractLaw
@@ -161,7 +161,7 @@ class PlaneStress(_Wrapper):
 
     def _thickness(self, F: Float[Array, "2 2"], past: Tree) -> tuple[Float[Array, ""], Bool[Array, ""]]:
         """F33, and whether it was found."""
-        numbers, rest = eqx.partition((self.law, past), _is_number)
+        numbers, rest = eqx.partition((self.law, past), is_number)
         given = (numbers, F)
         equation = _Thickness(rest)
         zero = jnp.zeros_like(F[0, 0])
@@ -170,10 +170,6 @@ class PlaneStress(_Wrapper):
             return 1 - force / jnp.where(slope == 0, 1, slope), jnp.isfinite(force)
         x, converged = _find(equation, zero, hold(given))
         return equation.stretch(implicit_scalar(equation, x, given)), converged
-
-
-def _is_number(x: Any) -> bool:
-    return isinstance(x, float) or eqx.is_inexact_array(x)
 
 
 class _Thickness(eqx.Module):
