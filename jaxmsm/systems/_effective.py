@@ -25,6 +25,9 @@ from ..solids import (
 from ..space import AbstractBoundary, LinearDisplacement, UniformTraction
 from ._console import Report
 
+_CONDITIONS = {"periodic": "periodic cell", "traction": "uniform traction", "displacement": "linear displacement"}
+"""What is said of a condition on the screen."""
+
 COLUMNS = ("Reuss", "traction", "periodic", "displacement", "Voigt")
 """From the softest to the stiffest: every one bounds the next (for `periodic`, the window as if it were repeated)."""
 
@@ -62,19 +65,21 @@ def bracketed(
     solution, slope = _linearize(cell, load)
     phases = _tangents(cell.laws, slope.shape[0])
     found = Brackets(solution, phases, _noise(phases, cell.solver.tolerance(slope.dtype)))
-    conditions: list[tuple[str, AbstractBoundary, str]] = [
-        ("periodic", cell.boundary, "Periodic cell"),
-        ("traction", UniformTraction(), "Uniform traction"),
-        ("displacement", LinearDisplacement(), "Linear displacement"),
-    ]
-    following = [label for *_, label in conditions[1:]] if brackets else []
-    for name, boundary, label in conditions if brackets else conditions[:1]:
-        if found.tensors:
-            solution, slope = _linearize(eqx.tree_at(lambda c: c.boundary, cell, boundary), load)
+
+    def enter(name: str, solution: Solution, slope: Any, following: str | None) -> None:
         _enter(found, name, solution, np.asarray(slope))
-        then = following.pop(0) if following else None
-        said(f"{label}: {_brief(found.tensors[name])}" + (f"; next: {then.lower()}" if then else ""))
-        moved(1, then and then.lower())
+        then = f"; next: {following}" if following else ""
+        said(f"{_CONDITIONS[name].capitalize()}: {_brief(found.tensors[name])}{then}")
+        moved(1, following)
+
+    enter("periodic", solution, slope, _CONDITIONS["traction"] if brackets else None)
+    others: list[tuple[str, AbstractBoundary, str | None]] = [
+        ("traction", UniformTraction(), _CONDITIONS["displacement"]),
+        ("displacement", LinearDisplacement(), None),
+    ]
+    for name, boundary, following in others if brackets else []:
+        solution, slope = _linearize(eqx.tree_at(lambda c: c.boundary, cell, boundary), load)
+        enter(name, solution, slope, following)
     return found
 
 
@@ -119,7 +124,7 @@ def _ordered(found: Brackets) -> list[str]:
     if len(found.tensors) == 1:
         return []
     d, scalar = found.phases.shape[1], found.phases.ndim == 3
-    normal = ", ".join(f"{'k' if scalar else 'C'}{i}{i}" for i in range(1, (d if scalar or d == 3 else 2) + 1))
+    normal = ", ".join(f"{'k' if scalar else 'C'}{i}{i}" for i in range(1, d + 1))
     if scalar:
         return [f"From left to right {normal} ascend; the mixed components need not."]
     shear = "C66" if d == 2 else "C44, C55, C66"

@@ -90,7 +90,7 @@ def run(options: Options, out: Path, console: Console) -> Report:
         solid = _solid(options, shared, size, corners, out, console)
         ionic = _ionic(options, shared, size, corners, out, console)
         found.append(_entry(size, corners, solid, ionic))
-        report.codes[f"elasticity of {size}^3"] = collections.Counter(solid["code"].tolist())
+        report.codes[f"elasticity of {size}^3"] = found[-1]["codes"]["elasticity"]
         report.codes[f"conduction in {size}^3"] = collections.Counter(ionic["code"].tolist())
         console.note(f"{size}^3: " + ", ".join(f"{key} {_text(v, count)}" for key, v in _said(found[-1]).items()))
     _conclude(options, found, volume, out, report)

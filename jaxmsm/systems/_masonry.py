@@ -116,7 +116,7 @@ def _check(options: Options) -> None:
             )
     for name, least in (("grid", 8), ("count", 2), ("steps", 4)):
         if getattr(options, name) < least:
-            raise InputError(f"Flag --{name.replace('_', '-')} must be at least {least}, but is {getattr(options, name)}.")
+            raise InputError(f"Flag --{name} must be at least {least}, but is {getattr(options, name)}.")
     for name in ("cohesion", "shear"):
         value = getattr(options, name)
         if not (np.isfinite(value) and value > 0):
