@@ -1,4 +1,4 @@
-"""Where unknowns live: the voxel grid, its shape functions, its faces, and the operators that precondition them.
+"""Where unknowns live: the voxel grid and its operators, and unstructured meshes of finite elements.
 
 Units: lengths in voxels unless a spacing is given; everything else is the caller's.
 """
@@ -8,6 +8,38 @@ from ._boundary import (
     LinearDisplacement as LinearDisplacement,
     Periodic as Periodic,
     UniformTraction as UniformTraction,
+)
+from ._elements import (
+    ELEMENTS as ELEMENTS,
+    HEX8 as HEX8,
+    HEX20 as HEX20,
+    HEX27 as HEX27,
+    LINE2 as LINE2,
+    LINE3 as LINE3,
+    QUAD4 as QUAD4,
+    QUAD8 as QUAD8,
+    QUAD9 as QUAD9,
+    TET4 as TET4,
+    TET10 as TET10,
+    TRI3 as TRI3,
+    TRI6 as TRI6,
+    Element as Element,
+)
+from ._generate import (
+    beam as beam,
+    box as box,
+    cook as cook,
+    l_shape as l_shape,
+    plate_with_hole as plate_with_hole,
+    ring as ring,
+)
+from ._mesh import (
+    Block as Block,
+    Mesh as Mesh,
+    Points as Points,
+    Where as Where,
+    facet_normals as facet_normals,
+    integration as integration,
 )
 from ._modes import (
     accumulate as accumulate,
