@@ -87,7 +87,8 @@ def _simplex(dim: int, degree: int) -> tuple[np.ndarray, np.ndarray]:
     # x = a, y = (1 - a) b, z = (1 - a)(1 - b) c: the volume element raises the degree along the first axes.
     n = degree // 2 + 1
     lines = [_jacobi(n, dim - 1 - axis) for axis in range(dim)]
-    points, weights = [], []
+    points: list = []
+    weights: list = []
     for index in product(range(n), repeat=dim):
         left, x, w = 1.0, [], 1.0
         for axis, i in enumerate(index):

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from itertools import permutations
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from ._elements import HEX8, QUAD4, Element
@@ -52,7 +53,7 @@ def box(
     where = np.stack(np.unravel_index(used, tuple(lattice)), -1)
     x = where / element.order * size
     x = x if mapping is None else np.asarray(mapping(x))
-    mesh = Mesh(x, Block(nodes.reshape(numbers.shape), element))
+    mesh = Mesh(x, Block(jnp.asarray(nodes.reshape(numbers.shape)), element))
     sides = {}
     for axis in range(d):
         for name, end in zip(_SIDES[axis], (0, lattice[axis] - 1), strict=True):
@@ -165,7 +166,7 @@ def plate_with_hole(
 
 
 def beam(shape: Sequence[int], lengths: Sequence[float], element: Element | None = None) -> Mesh:
-    """A beam along the first axis, with sets of nodes for a three-point bend: "supports" (both lower edges) and "middle" (of the top).
+    """A beam along the first axis; sets of nodes for three points: "supports" (both lower edges) and "middle" (of the top).
 
     The number of parts along the beam must be even.
     """

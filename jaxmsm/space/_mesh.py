@@ -1,6 +1,8 @@
 """An unstructured mesh: points, blocks of elements of one kind, and named sets of nodes, elements and facets."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
+from operator import add
 from typing import Any
 
 import equinox as eqx
@@ -136,7 +138,8 @@ class Mesh(eqx.Module):
             return self.facet_sets[where]
         chosen = np.zeros(len(self.points), bool)
         chosen[self.nodes(where)] = True
-        found = [Block(n, b.element) for b in self.surface() if len(n := _concrete(b.nodes)[np.all(chosen[_concrete(b.nodes)], 1)])]
+        whole = [(b.element, _concrete(b.nodes)) for b in self.surface()]
+        found = [Block(jnp.asarray(n[keep]), e) for e, n in whole if np.any(keep := np.all(chosen[n], 1))]
         if not found:
             raise ValueError(f"Argument `where` must select at least one facet of the surface, but {where!r} selects none.")
         return tuple(found)
@@ -151,7 +154,7 @@ class Mesh(eqx.Module):
         for facet, parts in found.items():
             nodes = np.concatenate(parts)
             _, first, count = np.unique(np.sort(nodes, 1), axis=0, return_index=True, return_counts=True)
-            result.append(Block(nodes[np.sort(first[count == 1])], facet))
+            result.append(Block(jnp.asarray(nodes[np.sort(first[count == 1])]), facet))
         return tuple(result)
 
 
@@ -194,7 +197,7 @@ def integration(points: Float[Array, "n d"], block: Block, degree: int | None = 
     corners = points[block.nodes]
     J = jnp.einsum("eki,qkj->qije", corners, local)
     inverse, det = _inverse(J)
-    slopes = sum(local[:, :, j, None, None] * inverse[:, None, j] for j in range(element.dim))
+    slopes = reduce(add, (local[:, :, j, None, None] * inverse[:, None, j] for j in range(element.dim)))
     return Points(slopes, jnp.asarray(w, dtype)[:, None] * det, jnp.asarray(element.shape(x), dtype))
 
 
