@@ -1,38 +1,17 @@
 """VTK ImageData (`.vti`) files: fields on voxels for ParaView and its kin, written and read.
 
-Source: the VTK file formats, "XML file formats" (docs.vtk.org). Data of a voxel are CellData; x runs fastest. A binary array
-is `[bytes] data`, or, compressed, `[blocks, block size, last block size, compressed sizes...] data`, in the header type of the
-file; inline arrays are base64 (where header and compressed data are encoded apart), appended ones raw or base64.
+Source: the VTK file formats, "XML file formats" (docs.vtk.org). Data of a voxel are CellData; x runs fastest.
 """
 
-import base64
-import os
-import re
-import xml.etree.ElementTree as ET
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from jaxtyping import Shaped
 
 from ._input import InputError
-
-_TYPES = {
-    "Int8": "i1",
-    "UInt8": "u1",
-    "Int16": "i2",
-    "UInt16": "u2",
-    "Int32": "i4",
-    "UInt32": "u4",
-    "Int64": "i8",
-    "UInt64": "u8",
-    "Float32": "f4",
-    "Float64": "f8",
-}
-_NAMES = {code: name for name, code in _TYPES.items()}
-_BLOCK = 1 << 18
+from ._vtk_xml import Appended, parse_xml, read_array
 
 
 def write_vti(
@@ -57,32 +36,20 @@ def write_vti(
             f"Argument `fields` must hold a field of one number a voxel in 2 or 3 dimensions, but the smallest is {grid}."
         )
     extent = " ".join(f"0 {n}" for n in grid) + (" 0 0" if d == 2 else "")
-    headers, blobs, offset = [], [], 0
-    for name, array in arrays.items():
-        flat = _flatten(name, array, grid)
-        blob = _pack(flat)
-        headers.append(
-            f'<DataArray type="{_NAMES[flat.dtype.str[1:]]}" Name={_quoted(name)} NumberOfComponents="{flat.shape[1]}" '
-            f'format="appended" offset="{offset}"/>'
-        )
-        blobs.append(blob)
-        offset += len(blob)
-    head = (
-        '<?xml version="1.0"?>\n<VTKFile type="ImageData" version="1.0" byte_order="LittleEndian" header_type="UInt64" '
-        f'compressor="vtkZLibDataCompressor">\n<ImageData WholeExtent="{extent}" Origin="{_three(origin, d, 0)}" '
-        f'Spacing="{_three(spacing, d, 1)}">\n<Piece Extent="{extent}">\n<PointData/>\n<CellData>\n'
-        + "\n".join(headers)
-        + '\n</CellData>\n</Piece>\n</ImageData>\n<AppendedData encoding="raw">\n_'
-    )
-    path = Path(path)
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(head.encode() + b"".join(blobs) + b"\n</AppendedData>\n</VTKFile>\n")
-    os.replace(part, path)
-    return path
-
-
-def _quoted(text: str) -> str:
-    return '"' + text.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;") + '"'
+    appended = Appended()
+    image = f'<ImageData WholeExtent="{extent}" Origin="{_three(origin, d, 0)}" Spacing="{_three(spacing, d, 1)}">'
+    entries = [appended.entry(name, _flatten(name, array, grid)) for name, array in arrays.items()]
+    content = [
+        image,
+        f'<Piece Extent="{extent}">',
+        "<PointData/>",
+        "<CellData>",
+        *entries,
+        "</CellData>",
+        "</Piece>",
+        "</ImageData>",
+    ]
+    return appended.write(path, "ImageData", content)
 
 
 def _three(values, d: int, rest: float) -> str:
@@ -105,17 +72,7 @@ def _flatten(name: str, array: np.ndarray, grid: tuple[int, ...]) -> np.ndarray:
         array = full.reshape(-1, *grid)
     else:
         array = array[None]
-    if array.dtype == bool:
-        array = array.astype(np.uint8)
-    rows = array.transpose(*range(len(grid), 0, -1), 0).reshape(-1, len(array))
-    return np.ascontiguousarray(rows, array.dtype.newbyteorder("<"))
-
-
-def _pack(flat: np.ndarray) -> bytes:
-    data = flat.tobytes()
-    blocks = [zlib.compress(data[i : i + _BLOCK]) for i in range(0, len(data), _BLOCK)]
-    sizes = [len(blocks), _BLOCK, len(data) % _BLOCK, *map(len, blocks)]
-    return np.array(sizes, "<u8").tobytes() + b"".join(blocks)
+    return array.transpose(*range(len(grid), 0, -1), 0).reshape(-1, len(array))
 
 
 def read_vti(path: str | Path) -> tuple[dict[str, Shaped[np.ndarray, "..."]], tuple[float, ...]]:
@@ -127,7 +84,7 @@ def read_vti(path: str | Path) -> tuple[dict[str, Shaped[np.ndarray, "..."]], tu
         Fields by name, shape (n1, ..., nd), (c, n1, ..., nd) or, for nine components, (3, 3, n1, ..., nd).
     """
     path = Path(path)
-    root, appended = _parse(path)
+    root, appended = parse_xml(path)
     image = root.find("ImageData")
     pieces = [] if image is None else image.findall("Piece")
     if image is None or root.get("type") != "ImageData" or len(pieces) != 1:
@@ -141,7 +98,7 @@ def read_vti(path: str | Path) -> tuple[dict[str, Shaped[np.ndarray, "..."]], tu
     fields: dict[str, np.ndarray] = {}
     for entry in arrays:
         parts = int(entry.get("NumberOfComponents", "1"))
-        values = _values(entry, root, appended)
+        values = read_array(entry, root, appended)
         if values.size != parts * np.prod(shape):
             raise InputError(
                 f"The file {path} is truncated: `{entry.get('Name')}` has {values.size} of {parts * np.prod(shape)} numbers."
@@ -151,55 +108,3 @@ def read_vti(path: str | Path) -> tuple[dict[str, Shaped[np.ndarray, "..."]], tu
         fields[entry.get("Name", f"field{len(fields)}")] = grid.reshape(*lead, *shape[:d])
     spacing = tuple(float(s) for s in image.get("Spacing", "1 1 1").split())
     return fields, spacing[:d]
-
-
-def _parse(path: Path) -> tuple[ET.Element, bytes]:
-    """The tree, and the bytes after the underscore of the appended data (raw bytes are no XML)."""
-    text = path.read_bytes()
-    found = re.search(rb"<AppendedData[^>]*>\s*_", text)
-    appended = b""
-    if found:
-        end = text.rfind(b"</AppendedData>")
-        appended = text[found.end() : end if end >= 0 else len(text)]
-        text = text[: found.end() - 1] + (text[end:] if end >= 0 else b"")
-    try:
-        return ET.fromstring(text), appended
-    except ET.ParseError as error:
-        raise InputError(f"The file {path} is truncated or not a VTK XML file ({error}).") from error
-
-
-def _values(entry: ET.Element, root: ET.Element, appended: bytes) -> np.ndarray:
-    order: Literal["<", ">"] = "<" if root.get("byte_order", "LittleEndian") == "LittleEndian" else ">"
-    dtype = np.dtype(_TYPES[entry.get("type", "")]).newbyteorder(order)
-    form = entry.get("format", "ascii")
-    if form == "ascii":
-        return np.array((entry.text or "").split(), dtype).astype(dtype.newbyteorder("="))
-    header = np.dtype(_TYPES[root.get("header_type", "UInt32")]).newbyteorder(order)
-    compressor = root.get("compressor")
-    if compressor not in (None, "vtkZLibDataCompressor"):
-        raise InputError(f"A VTK file must be uncompressed or compressed by zlib, but this one uses `{compressor}`.")
-    if form == "appended":
-        data = appended[int(entry.get("offset", "0")) :]
-        block = root.find("AppendedData")
-        data = _decoded(data) if block is not None and block.get("encoding") == "base64" else data
-    else:
-        data = _decoded((entry.text or "").encode())
-    raw = _inflate(data, header) if compressor else _plain(data, header)
-    return np.frombuffer(raw, dtype).astype(dtype.newbyteorder("="))
-
-
-def _decoded(text: bytes) -> bytes:
-    """Base64 decoded; where header and data were encoded apart, the padding between them is passed over."""
-    return b"".join(base64.b64decode(part) for part in re.findall(rb"[^=]+={0,2}", b"".join(text.split())))
-
-
-def _plain(data: bytes, header: np.dtype) -> bytes:
-    count = int(np.frombuffer(data, header, 1)[0])
-    return data[header.itemsize : header.itemsize + count]
-
-
-def _inflate(data: bytes, header: np.dtype) -> bytes:
-    blocks = int(np.frombuffer(data, header, 1)[0])
-    sizes = np.frombuffer(data, header, 3 + blocks)[3:]
-    ends = (3 + blocks) * header.itemsize + np.cumsum(sizes).astype(int)
-    return b"".join(zlib.decompress(data[end - int(size) : end]) for end, size in zip(ends, sizes))
