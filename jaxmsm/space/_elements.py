@@ -87,17 +87,16 @@ def _simplex(dim: int, degree: int) -> tuple[np.ndarray, np.ndarray]:
     # x = a, y = (1 - a) b, z = (1 - a)(1 - b) c: the volume element raises the degree along the first axes.
     n = degree // 2 + 1
     lines = [_jacobi(n, dim - 1 - axis) for axis in range(dim)]
-    points: list = []
-    weights: list = []
+    found: list = []
     for index in product(range(n), repeat=dim):
         left, x, w = 1.0, [], 1.0
         for axis, i in enumerate(index):
             x.append(left * lines[axis][0][i])
             left *= 1 - lines[axis][0][i]
             w *= lines[axis][1][i]
-        points.append(x)
-        weights.append(w)
-    return np.array(points), np.array(weights)
+        found.append([*x, w])
+    rule = np.array(found)
+    return rule[:, :dim], rule[:, dim]
 
 
 def _jacobi(n: int, a: int) -> tuple[np.ndarray, np.ndarray]:
