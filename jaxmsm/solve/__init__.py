@@ -1,6 +1,7 @@
 """How unknowns are found: equilibrium, linear systems, adjoints, flow in time, batches and campaigns."""
 
 from ._adjoint import implicit as implicit, implicit_scalar as implicit_scalar, stationary as stationary
+from ._asymptotes import Asymptotes as Asymptotes, MovingAsymptotes as MovingAsymptotes
 from ._batched import Batched as Batched, LastCost as LastCost, batched as batched
 from ._budget import (
     Footprint as Footprint,
