@@ -106,8 +106,8 @@ class Mixed(eqx.Module):
 class Span(eqx.Module):
     """A span of time with a drive, for what lives in time: from `t0` to `t1` under `drive` (any load)."""
 
-    t0: Float[Array, ""]
-    t1: Float[Array, ""]
+    t0: Float[Array, "..."]
+    t1: Float[Array, "..."]
     drive: Tree = None
 
 

@@ -6,13 +6,13 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
-from .._model import Mixed
+from .._model import Mixed, Span
 from .._results import RESULTS
 from .._scale import AbstractScale, Solution, choose, hold
 from .._typing import Tree
 from ..solids import AbstractLaw
 from ..solve import Newton, Report, dense_solve, implicit, less_residual, less_work, norm, root
-from ._load import checked_load, load_shapes
+from ._load import checked_load, in_step, load_shapes, split_time
 from ._phases import cast, known
 
 
@@ -20,7 +20,8 @@ class Closed(AbstractScale):
     """A law as a scale: `Closed(law)(F) -> Solution` with the first Piola stress as value, and its history as state.
 
     The load is a deformation gradient (d, d), or a gradient (d,) for a law of conduction, or `Mixed`, whose free components
-    are found so that the stresses imposed are met; `stats["deformation"]` holds them.
+    are found so that the stresses imposed are met; `stats["deformation"]` holds them. A `Span` around any of them tells a timed
+    law how long the step is.
 
     Fails: `out_of_range` (the law does not admit the load), `law_failed` (its answer is not finite), `nonfinite_input`; with
         `Mixed` also `mechanism` (no stiffness against an imposed stress), `line_search_failed`, `singular`,
@@ -35,6 +36,11 @@ class Closed(AbstractScale):
         """The law has a symmetric tangent."""
         return self.law.symmetric
 
+    @property
+    def timed(self) -> bool:
+        """Loads must be a `Span`."""
+        return self.law.timed
+
     def init(self, load, *, key=None):
         del key
         dtype = load_dtype(self._checked(load))
@@ -45,12 +51,13 @@ class Closed(AbstractScale):
         return jnp.zeros_like(load.F) if isinstance(load, Mixed) else None
 
     def _checked(self, load: Tree) -> Tree:
-        return checked_load(load, load_shapes(None, self.law.scalar))
+        return checked_load(split_time(load)[0], load_shapes(None, self.law.scalar))
 
     def __call__(self, load, state=None, *, guess=None):
+        (law,) = in_step((self.law,), split_time(load)[1])
         load = self._checked(load)
         state = self.init(load) if state is None else state
-        law = cast(self.law, load_dtype(load))
+        law = cast(law, load_dtype(load))
         if isinstance(load, Mixed):
             return self._controlled(law, load, state, guess)
         P, following, admissible = law.answer(load, state)
@@ -99,10 +106,17 @@ class AsLaw(AbstractLaw):
     Attributes:
         scale: any scale whose loads are deformation gradients (or gradients, for conduction).
         rest: the undeformed load, whose shape and dtype the history follows.
+        dt: the length of a step (`during`), where the scale asks for one.
     """
 
     scale: AbstractScale
     rest: Float[Array, "..."]
+    dt: Float[Array, "..."] | None = eqx.field(default=None, kw_only=True)
+
+    @property
+    def timed(self) -> bool:
+        """As the scale says; one that does not say is taken for one without times."""
+        return bool(getattr(self.scale, "timed", False))
 
     @property
     def symmetric(self) -> bool:
@@ -125,7 +139,7 @@ class AsLaw(AbstractLaw):
         return self.answer(F, past)[2]
 
     def answer(self, F, past):
-        solution = self.scale(F, past)
+        solution = self.scale(F if self.dt is None else Span(jnp.zeros_like(self.dt), self.dt, F), past)
         return solution.value, solution.state, solution.ok
 
 

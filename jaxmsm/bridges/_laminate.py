@@ -16,7 +16,7 @@ from .._typing import Tree, is_number
 from ..solids import AbstractLaw
 from ..solve import Newton, dense_solve, implicit, less_residual, less_work, norm, root
 from ._closed import answer, balance, choose_first, counted, free, judged, load_dtype, loose, speaks, warm
-from ._load import checked_load, load_shapes
+from ._load import checked_load, in_step, load_shapes, split_time
 from ._phases import Group, cast, group
 
 
@@ -71,6 +71,11 @@ class Laminate(AbstractScale):
         """Every law has a symmetric tangent."""
         return all(law.symmetric for law in self.laws)
 
+    @property
+    def timed(self) -> bool:
+        """Loads must be a `Span`."""
+        return any(law.timed for law in self.laws)
+
     def init(self, load, *, key=None):
         del key
         dtype = load_dtype(self._checked(load))
@@ -83,12 +88,13 @@ class Laminate(AbstractScale):
         return jnp.zeros(size, load_dtype(load))
 
     def _checked(self, load: Tree) -> Tree:
-        return checked_load(load, load_shapes(self.normal.shape[-1], self.laws[0].scalar))
+        return checked_load(split_time(load)[0], load_shapes(self.normal.shape[-1], self.laws[0].scalar))
 
     def __call__(self, load, state=None, *, guess=None):
+        laws = in_step(self.laws, split_time(load)[1])
         load = self._checked(load)
         state = self.init(load) if state is None else state
-        stack = cast((self.laws, self.fractions, self.normal), load_dtype(load))
+        stack = cast((laws, self.fractions, self.normal), load_dtype(load))
         arrays, rest = eqx.partition((stack, load, state), eqx.is_array)
 
         def fields(x, arrays):

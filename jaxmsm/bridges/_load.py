@@ -6,8 +6,9 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from .._model import Mixed
+from .._model import Mixed, Span
 from .._typing import Tree
+from ..solids import AbstractLaw
 
 
 def checked_load(load: Any, shapes: Sequence[tuple[int, ...]]) -> Tree:
@@ -27,6 +28,25 @@ def checked_load(load: Any, shapes: Sequence[tuple[int, ...]]) -> Tree:
         if jnp.shape(x) != F.shape:
             raise ValueError(f"Argument `load` must have a `{name}` of the shape of `F`, {F.shape}, but it is {jnp.shape(x)}.")
     return Mixed(F, P, load.mask)
+
+
+def split_time(load: Any) -> tuple[Any, Array | None]:
+    """What is imposed, and the length of the step it takes (None: the load has no times)."""
+    if not isinstance(load, Span):
+        return load, None
+    times = [_array(t, "a `Span` between numbers") for t in (load.t0, load.t1)]
+    for t in times:
+        if t.shape:
+            raise ValueError(
+                f"Argument `load` must be a `Span` between two numbers, but a time has shape {t.shape}. "
+                "A batch of loads is for `batched(scale)`, a path for `rollout(scale, loads)`."
+            )
+    return load.drive, times[1] - times[0]
+
+
+def in_step(laws: tuple[AbstractLaw, ...], dt: Array | None) -> tuple[AbstractLaw, ...]:
+    """The laws in a step of this length."""
+    return laws if dt is None else tuple(law.during(dt) for law in laws)
 
 
 def load_shapes(d: int | None, scalar: bool) -> tuple[tuple[int, ...], ...]:

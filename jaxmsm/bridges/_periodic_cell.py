@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int
 
-from .._model import Mixed
+from .._model import Mixed, Span
 from .._results import RESULTS
 from .._scale import AbstractScale, Solution, hold
 from .._typing import Tree
@@ -19,7 +19,7 @@ from ..space import AbstractBoundary, AbstractRule, Full, Periodic, Voxels, merg
 from ._cell_solve import Guess, as_mixed, virgin
 from ._cell_tangent import consistent_tangent
 from ._kernel import Kernel
-from ._load import checked_load
+from ._load import checked_load, split_time
 from ._phases import Medium, cast
 from ._precondition import AbstractPreconditioner, Automatic
 from ._substeps import solve
@@ -32,7 +32,8 @@ class PeriodicCell(AbstractScale):
     Green operator of a homogeneous medium.
 
     Valid: any dimension of 2 or 3, any contrast, pores at zero stiffness. In 2D the laws are in plane strain unless wrapped in
-        `PlaneStress`. With a law of conduction the load is a mean gradient (d,) and the value the mean response of the law.
+        `PlaneStress`. With a law of conduction the load is a mean gradient (d,) and the value the mean response of the law. A
+        `Span` around a load tells timed laws how long the step is; sub-steps divide it in proportion.
     Fails: `out_of_range` (a load that no law admits), `nonfinite`, `nonfinite_input`, `line_search_failed`,
         `nonlinear_max_steps_reached`, `stagnation`, `mechanism` (a stress imposed where there is no stiffness), `indefinite`.
         `no_load_path` comes with the valid answer zero.
@@ -118,6 +119,11 @@ class PeriodicCell(AbstractScale):
         """Every law has a symmetric tangent."""
         return all(law.symmetric for law in self.laws)
 
+    @property
+    def timed(self) -> bool:
+        """Loads must be a `Span`."""
+        return any(law.timed for law in self.laws)
+
     def medium(self, dtype) -> Medium:
         """The laws as parameter fields over the voxels."""
         laws = cast(self.laws, dtype)
@@ -136,24 +142,37 @@ class PeriodicCell(AbstractScale):
         return Guess(u, e, load.F, (like(u), like(e)) if columns else None)
 
     def _checked(self, load: Tree) -> Tree:
-        return checked_load(load, (self.kernel.load_shape,))
+        return checked_load(split_time(load)[0], (self.kernel.load_shape,))
 
     def __call__(self, load, state=None, *, guess=None):
-        return solve(self, self._checked(load), state, guess)[0]
+        return self._solve(load, state, guess)[0]
+
+    def _solve(self, load, state, guess):
+        return solve(self, self._checked(load), state, guess, split_time(load)[1])
 
     def linearize(self, load, state=None, *, guess=None):
         """The answer and dP/dF, shape (d, d, d, d), or (d, d) for conduction; for a `Mixed` load, by differentiation.
 
         The columns are solved to the root of the tolerance and corrected by their residual, which makes the error of a
         symmetric tangent quadratic in theirs. The guess returned holds the columns, unless one without came in (a guess keeps
-        its tree; `cold(load, columns=True)` is one with): the next solve starts from a first-order prediction.
+        its tree; `cold(load, columns=True)` is one with): the next solve starts from a first-order prediction. Of a `Span` the
+        slope is one, with the slopes in the times by one more solve.
         """
+        whole, (load, dt) = load, split_time(load)
         load = self._checked(load)
         if isinstance(load, Mixed) and self.acoustic and not self.kernel.scalar:
             raise ValueError("Argument `load` must be a deformation where `acoustic` is asked for, but it is `Mixed`.")
         if isinstance(load, Mixed) or self.substeps > 1:
-            return self._with_acoustic(*AbstractScale.linearize(self, load, state, guess=guess))
-        solution, z, given = solve(self, load, state, guess)
+            return self._with_acoustic(*AbstractScale.linearize(self, whole, state, guess=guess))
+
+        def answered(dt):
+            solution, z, given = solve(self, load, state, guess, dt)
+            return solution.value, (solution, z, given)
+
+        if dt is None:
+            solution, z, given = answered(None)[1]
+        else:
+            _, rate, (solution, z, given) = jax.jvp(answered, (dt,), (jnp.ones_like(dt),), has_aux=True)
         slope, columns, steps, converged = consistent_tangent(self, z, given)
         ok = solution.ok & converged
         slope = jnp.where(ok, slope, jnp.nan)
@@ -162,18 +181,20 @@ class PeriodicCell(AbstractScale):
         found = solution.guess
         if guess is None or guess.columns is not None:
             found = Guess(found.u, found.e, found.load, hold(columns))
+        slope = slope if dt is None else Span(*jnp.where(ok, jnp.stack([-rate, rate]), jnp.nan), slope)
         return self._with_acoustic(Solution(solution.value, solution.state, found, result, stats), slope)
 
     def _with_acoustic(self, solution, slope):
         """The solution with the smallest eigenvalue of the acoustic tensor, where that is asked for, and the slope."""
         if not self.acoustic or self.kernel.scalar:
             return solution, slope
-        stats = solution.stats | {"acoustic": acoustic_eigenvalue(hold(slope))}
+        tangent = slope.drive if isinstance(slope, Span) else slope
+        stats = solution.stats | {"acoustic": acoustic_eigenvalue(hold(tangent))}
         return eqx.tree_at(lambda s: s.stats, solution, stats), slope
 
     def fields(self, load, state=None, *, guess=None) -> dict[str, Array]:
         """The fields of the answer, voxel averages: `F` and `P` of shape (*load, *grid), `u` the fluctuation on all corners."""
-        solution, z, given = solve(self, self._checked(load), state, guess)
+        solution, z, given = self._solve(load, state, guess)
         kernel = self.kernel
         outer = kernel.mean(z, given.load)
         still = parts(jnp.zeros_like(outer))

@@ -98,6 +98,14 @@ class Medium(eqx.Module):
         numbers = jax.tree.unflatten(tree, [flatten(x, rank) for x, rank in zip(leaves, leaf_ranks(law), strict=True)])
         return cls((Group(eqx.combine(numbers, rest), (0,)),), None, 1)
 
+    def during(self, dt: Array | None) -> "Medium":
+        """The laws in a step of this length (None: as they are)."""
+        if dt is None:
+            return self
+        width = lambda g: self.count if self.image is None else len(g.labels)
+        spread = lambda g: jnp.broadcast_to(jnp.asarray(dt, self.dtype), (width(g),))
+        return Medium(tuple(Group(g.law.during(spread(g)), g.labels) for g in self.groups), self.image, self.phases)
+
     @property
     def fields(self) -> tuple["Medium", "Medium"]:
         """What is known voxel by voxel, and the rest."""

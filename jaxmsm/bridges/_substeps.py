@@ -15,6 +15,7 @@ from .._typing import Tree
 from ..solve import Report, implicit
 from ._cell_solve import Cell, Guess, adjoint, answer, as_mixed, reference, search, virgin
 from ._kernel import Conditions, Kernel, Unknown
+from ._phases import Medium
 
 
 class _Course(eqx.Module):
@@ -39,8 +40,18 @@ def between(origin: tuple[Array, Array], load: Mixed, t: Float[Array, ""]) -> Mi
     return Mixed(F + t * (load.F - F), P + t * (load.P - P), load.mask)
 
 
-def course(cell: Cell, kernel: Kernel, given: Conditions, origin: tuple[Array, Array], guess: Guess | None) -> _Course:
+def part(medium: Medium, dt: Array | None, share: Array) -> Medium:
+    """The medium in a sub-step that is a share of the step."""
+    return medium if dt is None else medium.during(share * dt)
+
+
+def course(
+    cell: Cell, kernel: Kernel, given: Conditions, origin: tuple[Array, Array], guess: Guess | None, span: Array | None
+) -> _Course:
     """The search along a load step, without derivatives: a sub-step that fails is halved, one that succeeds doubles the next.
+
+    Args:
+        span: the length of the whole step (None: it has no times).
 
     Fails: the code of the last sub-step that failed; `substeps_exhausted` where all were accepted and the end is not reached.
     """
@@ -68,7 +79,7 @@ def course(cell: Cell, kernel: Kernel, given: Conditions, origin: tuple[Array, A
 
     def step(c: _Course) -> _Course:
         t = jnp.minimum(c.t + c.dt, 1)
-        here = Conditions(given.medium, between(origin, given.load, t), c.past)
+        here = Conditions(part(given.medium, span, t - c.t), between(origin, given.load, t), c.past)
         # The predictor of the guess belongs to the whole step.
         at = (
             Guess(*c.z, here.load.F)
@@ -103,13 +114,13 @@ def _aim(guess: Guess, load: Array) -> Guess:
     return Guess(u, e, load)
 
 
-def replay(cell: Cell, kernel: Kernel, given: Conditions, origin: tuple[Array, Array], end: Any) -> Tree:
+def replay(cell: Cell, kernel: Kernel, given: Conditions, origin: tuple[Array, Array], end: Any, span: Array | None) -> Tree:
     """The history at the start of the last accepted sub-step, as a differentiable function of all it depends on."""
     ok = end.report.result == RESULTS.successful
 
     def step(past, slot):
-        index, t, z = slot
-        here = Conditions(given.medium, between(origin, given.load, t), past)
+        index, t, share, z = slot
+        here = Conditions(part(given.medium, span, share), between(origin, given.load, t), past)
 
         def advance(here):
             root = implicit(kernel.residual, adjoint(cell, kernel), z, here, symmetric=cell.symmetric)
@@ -117,16 +128,23 @@ def replay(cell: Cell, kernel: Kernel, given: Conditions, origin: tuple[Array, A
 
         return lax.cond(ok & (index < end.accepted - 1), advance, lambda here: here.past, here), None
 
-    slots = (jnp.arange(cell.substeps), end.times, end.found)
+    slots = (jnp.arange(cell.substeps), end.times, shares(end.times), end.found)
     past, _ = lax.scan(step, given.past, hold(jax.tree.map(lambda x: x[:-1], slots)))
     return past
 
 
-def solve(cell: Cell, load: Tree, state: Tree, guess: Guess | None) -> tuple[Solution, Unknown, Conditions]:
+def shares(times: Float[Array, " n"]) -> Float[Array, " n"]:
+    """How much of the step each sub-step took; those that were not taken mean nothing."""
+    return times - jnp.concatenate([jnp.zeros_like(times[:1]), times[:-1]])
+
+
+def solve(
+    cell: Cell, load: Tree, state: Tree, guess: Guess | None, span: Array | None = None
+) -> tuple[Solution, Unknown, Conditions]:
     """The solution, the unknowns at equilibrium, and what they are in equilibrium with (a safe load for a failed member)."""
     kernel, load = cell.kernel, as_mixed(load)
     state = virgin(cell, load) if state is None else state
-    medium = cell.medium(load.F.dtype)
+    medium = cell.medium(load.F.dtype).during(span)
     if cell.substeps == 1:
         given = Conditions(medium, load, state)
         ref = reference(cell, kernel, hold(given))
@@ -134,8 +152,9 @@ def solve(cell: Cell, load: Tree, state: Tree, guess: Guess | None) -> tuple[Sol
         return answer(cell, kernel, ref, given, z, report, guess)
     past, origin = state[0], (state[1], state[2])
     given = Conditions(medium, load, past)
-    end = hold(course(cell, kernel, hold(given), hold(origin), hold(guess)))
-    given = Conditions(medium, load, replay(cell, kernel, given, origin, end))
+    end = hold(course(cell, kernel, hold(given), hold(origin), hold(guess), hold(span)))
+    last = jnp.take(shares(end.times), jnp.maximum(end.accepted - 1, 0))
+    given = Conditions(part(medium, span, last), load, replay(cell, kernel, given, origin, end, span))
     ref = reference(cell, kernel, hold(given))
     solution, z, safe = answer(cell, kernel, ref, given, end.z, end.report, guess)
     reached = (kernel.mean(z, safe.load), solution.value)

@@ -3,12 +3,13 @@
 import abc
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from .._typing import Tree
-from ._kinematics import parts, whole
+from ._kinematics import Number, number, parts, whole
 from ._parameters import Parametric
 
 
@@ -44,6 +45,17 @@ class AbstractLaw(Parametric):
         """A law of conduction: loads have shape (d,)."""
         return False
 
+    @property
+    def timed(self) -> bool:
+        """The answer depends on the length of the step; such a law has a field `dt: Number | None`, None until it is known."""
+        return False
+
+    def during(self, dt: Number) -> "AbstractLaw":
+        """The law in a step of the length `dt`, in the unit of its times; itself where it is not timed."""
+        if not self.timed:
+            return self
+        return eqx.tree_at(lambda law: law.dt, self, number(dt), is_leaf=lambda x: x is None)
+
     @abc.abstractmethod
     def __call__(self, F: Float[Array, "..."], past: Tree) -> tuple[Float[Array, "..."], Tree]:
         """The stress and the next history."""
@@ -74,6 +86,16 @@ class AbstractLaw(Parametric):
         """
         P, following, fine = self.answer(whole(f), past)
         return parts(P), following, fine
+
+
+def length(law: Any) -> Number:
+    """The length of the step of a timed law, which somebody must have told it."""
+    if law.dt is None:
+        raise ValueError(
+            f"Argument `load` must be a `Span(t0, t1, drive)` where a law depends on time (`{type(law).__name__}`), but it has no "
+            "times. At a point, `law.during(dt)` is the law in a step of the length dt."
+        )
+    return law.dt
 
 
 def pair(found: Any, F: Float[Array, "..."], past: Tree, who: str) -> tuple[Float[Array, "..."], Tree]:

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 
 from .._model import refuse_traced
 from .._typing import Tree
-from ._kinematics import number
-from ._law import AbstractLaw, pair
+from ._kinematics import Number, number
+from ._law import AbstractLaw, length, pair
 
 
 class Law(AbstractLaw):
@@ -28,6 +28,8 @@ class Law(AbstractLaw):
         symmetric: the tangent is symmetric, as where P derives from a potential. Saying so makes solves faster; saying so
             falsely makes them wrong.
         scalar: a law of conduction.
+        timed: the answer depends on the length of the step, which the function finds in `parameters["dt"]` (parameters then are
+            a dictionary).
         valid: `valid(F, past, parameters) -> bool`, where the law has a meaning; None: wherever F is finite.
     """
 
@@ -39,6 +41,8 @@ class Law(AbstractLaw):
     symmetric: bool = eqx.field(static=True, default=False)
     scalar: bool = eqx.field(static=True, default=False)
     valid: Callable | None = eqx.field(static=True, default=None)
+    timed: bool = eqx.field(static=True, default=False)
+    dt: Number | None = eqx.field(converter=number, default=None)
 
     def __init__(
         self,
@@ -50,6 +54,7 @@ class Law(AbstractLaw):
         small: bool = False,
         symmetric: bool = False,
         scalar: bool = False,
+        timed: bool = False,
         valid: Callable | None = None,
     ):
         refuse_traced(fn, "`fn` (its numbers belong into `parameters`)")
@@ -57,14 +62,20 @@ class Law(AbstractLaw):
         self.parameters = jax.tree.map(number, parameters)
         self.virgin = jax.tree.map(number, init)
         self.linear, self.small, self.symmetric, self.scalar = linear, small, symmetric, scalar
-        self.valid = valid
+        self.valid, self.timed, self.dt = valid, timed, None
+        if timed and not isinstance(self.parameters, dict):
+            raise TypeError(f"Argument `parameters` must be a dictionary where `timed`, but it is {self.parameters!r}.")
 
     def __call__(self, F, past):
-        return pair(self.fn(F, past, self.parameters), F, past, "`fn` must return")
+        return pair(self.fn(F, past, self._parameters), F, past, "`fn` must return")
+
+    @property
+    def _parameters(self) -> Tree:
+        return self.parameters | {"dt": length(self)} if self.timed else self.parameters
 
     def init(self):
         return jax.tree.map(jnp.asarray, self.virgin)
 
     def admissible(self, F, past):
         finite = jnp.all(jnp.isfinite(F))
-        return finite if self.valid is None else finite & self.valid(F, past, self.parameters)
+        return finite if self.valid is None else finite & self.valid(F, past, self._parameters)

@@ -25,20 +25,27 @@ class Parametric(eqx.Module):
     def __check_init__(self):
         for f in dataclasses.fields(self):
             x = getattr(self, f.name)
+            if x is None and f.default is None:
+                continue
             if f.metadata.get("converter") in (number, array) and not _is_float(x):
                 raise TypeError(f"Argument `{f.name}` must be a number or an array of numbers, but it is {x!r}.")
 
 
 def leaf_ranks(tree: Any) -> list[int | None]:
     """How many axes every leaf of floats of a law has at a point; None where only its author knows (the parameters of `Law`)."""
+    if isinstance(tree, tuple):
+        return [rank for x in tree for rank in leaf_ranks(x)]
     if not isinstance(tree, eqx.Module):
         return [None for x in jax.tree.leaves(tree) if is_number(x)]
     found: list[int | None] = []
     for f in dataclasses.fields(tree):
         if not f.metadata.get("static", False):
             converter: Any = f.metadata.get("converter")
-            rank = {number: 0, array: 2}.get(converter)
-            found += leaf_ranks(getattr(tree, f.name)) if rank is None else [rank]
+            rank, held = {number: 0, array: 2}.get(converter), getattr(tree, f.name)
+            if rank is None:
+                found += leaf_ranks(held)
+            elif held is not None:
+                found.append(rank)
     return found
 
 

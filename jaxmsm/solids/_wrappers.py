@@ -42,6 +42,14 @@ class _Wrapper(AbstractLaw):
         """As the law inside."""
         return self.law.scalar
 
+    @property
+    def timed(self) -> bool:
+        """As the law inside."""
+        return self.law.timed
+
+    def during(self, dt):
+        return eqx.tree_at(lambda wrapper: wrapper.law, self, self.law.during(dt))
+
     def init(self):
         return self.law.init()
 
