@@ -11,6 +11,7 @@ from ._bounds import (
     voigt as voigt,
 )
 from ._conduction import AnisotropicConductivity as AnisotropicConductivity, Conductivity as Conductivity
+from ._density import ramp as ramp, simp as simp
 from ._effective import (
     engineering_constants as engineering_constants,
     from_voigt as from_voigt,

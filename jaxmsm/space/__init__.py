@@ -9,6 +9,7 @@ from ._boundary import (
     Periodic as Periodic,
     UniformTraction as UniformTraction,
 )
+from ._density import ConeFilter as ConeFilter, smoothed_step as smoothed_step, symmetrized as symmetrized
 from ._elements import (
     ELEMENTS as ELEMENTS,
     HEX8 as HEX8,

@@ -47,15 +47,23 @@ class ConeFilter(eqx.Module):
         return jnp.fft.irfftn(transfer * jnp.fft.rfftn(field), s=self.shape).astype(field.dtype)
 
 
-def smoothed_step(field: Float[Array, "..."], sharpness: Float[Array, ""] | float) -> Float[Array, "..."]:
-    """A field between 0 and 1 driven away from one half: a step at one half as the sharpness grows, the identity as it vanishes.
+def smoothed_step(
+    field: Float[Array, "..."], sharpness: Float[Array, ""] | float, *, threshold: Float[Array, ""] | float = 0.5
+) -> Float[Array, "..."]:
+    """A field between 0 and 1 driven to either: a step at the threshold as the sharpness grows, the identity as it vanishes.
 
-    (tanh(b / 2) + tanh(b (x - 1/2))) / (2 tanh(b / 2)).
+    (tanh(b t) + tanh(b (x - t))) / (tanh(b t) + tanh(b (1 - t))), which keeps 0 and 1. A higher threshold makes all that is
+    full thinner (eroded), a lower one thicker.
 
     Source: Wang, Lazarov and Sigmund, Struct. Multidisc. Optim. 43 (2011) 767, eq. 9.
+
+    Args:
+        field: between 0 and 1.
+        sharpness: b, positive.
+        threshold: t, between 0 and 1.
     """
-    half = jnp.tanh(0.5 * sharpness)
-    return (half + jnp.tanh(sharpness * (field - 0.5))) / (2 * half)
+    low, high = jnp.tanh(sharpness * threshold), jnp.tanh(sharpness * (1 - threshold))
+    return (low + jnp.tanh(sharpness * (field - threshold))) / (low + high)
 
 
 def symmetrized(field: Float[Array, "..."]) -> Float[Array, "..."]:
