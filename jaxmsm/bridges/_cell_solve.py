@@ -12,12 +12,12 @@ from .._model import Mixed
 from .._results import RESULTS
 from .._scale import Solution, choose, hold
 from .._typing import Tree
+from ..solids import cast, undeformed
 from ..solve import CG, GMRES, Problem, Report, axpy, equilibrium, implicit, norm, scaled
 from ..space import merge_voxels
 from ._closed import finite
 from ._consistency import energy_error, hill_mandel, softest, work_and_size
 from ._kernel import Conditions, Kernel, Unknown
-from ._phases import cast, undeformed
 from ._precondition import preconditioner
 
 type Cell = Any

@@ -10,10 +10,9 @@ from .._model import Mixed, Span
 from .._results import RESULTS
 from .._scale import AbstractScale, Solution, choose, hold
 from .._typing import Tree
-from ..solids import AbstractLaw
+from ..solids import AbstractLaw, cast, known
 from ..solve import Newton, Report, dense_solve, implicit, less_residual, less_work, norm, root
 from ._load import checked_load, in_step, load_shapes, split_time
-from ._phases import cast, known
 
 
 class Closed(AbstractScale):

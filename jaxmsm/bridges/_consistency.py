@@ -8,10 +8,9 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
-from ..solids import parts
+from ..solids import parts, undeformed
 from ..solve import norm
 from ._kernel import Conditions, Kernel, Local, Unknown
-from ._phases import undeformed
 
 
 def work_and_size(local: Local, still: Float[Array, "..."]) -> tuple[Float[Array, ""], Float[Array, ""]]:

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 
 from .._model import Mixed
 from .._typing import Tree
-from ..solids import parts, whole
+from ..solids import Medium, cast, parts, undeformed, whole
 from ..solve import each, norm
 from ..space import (
     AbstractBoundary,
@@ -32,7 +32,6 @@ from ..space import (
     split_corners,
     split_voxels,
 )
-from ._phases import Medium, cast, undeformed
 
 type Unknown = tuple[Array, Array]
 """(u, e): nodal fluctuation (c, *nodes) and scaled free mean deformation (shape of the load)."""

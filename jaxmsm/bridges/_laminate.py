@@ -13,11 +13,10 @@ from .._model import Mixed
 from .._results import RESULTS
 from .._scale import AbstractScale, hold
 from .._typing import Tree, is_number
-from ..solids import AbstractLaw
+from ..solids import AbstractLaw, Group, cast, group
 from ..solve import Newton, dense_solve, implicit, less_residual, less_work, norm, root
 from ._closed import answer, balance, choose_first, counted, free, judged, load_dtype, loose, speaks, warm
 from ._load import checked_load, in_step, load_shapes, split_time
-from ._phases import Group, cast, group
 
 
 class Laminate(AbstractScale):

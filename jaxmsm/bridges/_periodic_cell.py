@@ -13,14 +13,13 @@ from .._model import Mixed, Span
 from .._results import RESULTS
 from .._scale import AbstractScale, Solution, hold
 from .._typing import Tree
-from ..solids import AbstractLaw, acoustic_eigenvalue, parts, whole
+from ..solids import AbstractLaw, Medium, acoustic_eigenvalue, cast, parts, whole
 from ..solve import NewtonKrylov
 from ..space import AbstractBoundary, AbstractRule, Full, Periodic, Voxels, merge_voxels
 from ._cell_solve import Guess, as_mixed, virgin
 from ._cell_tangent import consistent_tangent
 from ._kernel import Kernel
 from ._load import checked_load, split_time
-from ._phases import Medium, cast
 from ._precondition import AbstractPreconditioner, Automatic
 from ._substeps import solve
 

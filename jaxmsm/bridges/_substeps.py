@@ -12,10 +12,10 @@ from .._model import Mixed
 from .._results import RESULTS
 from .._scale import Solution, choose, hold
 from .._typing import Tree
+from ..solids import Medium
 from ..solve import Report, implicit
 from ._cell_solve import Cell, Guess, adjoint, answer, as_mixed, reference, search, virgin
 from ._kernel import Conditions, Kernel, Unknown
-from ._phases import Medium
 
 
 class _Course(eqx.Module):

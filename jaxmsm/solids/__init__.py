@@ -4,11 +4,26 @@ Units: any consistent set; moduli and stresses share one, strains are plain numb
 or (3, 3), laws of conduction of shape (2,) or (3,).
 """
 
+from ._body import Body as Body
 from ._bounds import (
     hashin_shtrikman as hashin_shtrikman,
     hashin_shtrikman_conductivity as hashin_shtrikman_conductivity,
     reuss as reuss,
     voigt as voigt,
+)
+from ._conditions import (
+    AbstractCondition as AbstractCondition,
+    BodyForce as BodyForce,
+    Fixed as Fixed,
+    Force as Force,
+    Moved as Moved,
+    Pressure as Pressure,
+    Springs as Springs,
+    Symmetry as Symmetry,
+    Table as Table,
+    Tied as Tied,
+    Traction as Traction,
+    always as always,
 )
 from ._conduction import AnisotropicConductivity as AnisotropicConductivity, Conductivity as Conductivity
 from ._density import ramp as ramp, simp as simp
@@ -20,6 +35,7 @@ from ._effective import (
 )
 from ._elastic import Anisotropic as Anisotropic, Cubic as Cubic, Elastic as Elastic, Orthotropic as Orthotropic
 from ._finite import NeoHookean as NeoHookean, SaintVenantKirchhoff as SaintVenantKirchhoff
+from ._finite_plastic import FiniteJ2 as FiniteJ2, FinitePlastic as FinitePlastic
 from ._hardening import (
     AbstractHardening as AbstractHardening,
     ArmstrongFrederick as ArmstrongFrederick,
@@ -29,7 +45,23 @@ from ._hardening import (
 )
 from ._kinematics import parts as parts, strain as strain, whole as whole
 from ._law import AbstractLaw as AbstractLaw, ComponentLaw as ComponentLaw
+from ._medium import (
+    Group as Group,
+    Medium as Medium,
+    cast as cast,
+    group as group,
+    known as known,
+    undeformed as undeformed,
+)
 from ._network import InputConvex as InputConvex, Polyconvex as Polyconvex
+from ._observe import (
+    AbstractObserver as AbstractObserver,
+    Displacement as Displacement,
+    Fields as Fields,
+    MeanStress as MeanStress,
+    Reaction as Reaction,
+    Stress as Stress,
+)
 from ._own import Law as Law
 from ._parameters import lame as lame, leaf_ranks as leaf_ranks
 from ._plastic import J2 as J2, Plastic as Plastic

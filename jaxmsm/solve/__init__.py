@@ -12,6 +12,7 @@ from ._budget import (
 )
 from ._campaign import Sink as Sink, Tally as Tally, campaign as campaign
 from ._equilibrium import NewtonKrylov as NewtonKrylov, Problem as Problem, Report as Report, equilibrium as equilibrium
+from ._incremental import Incremental as Incremental, incremental as incremental, refined as refined
 from ._krylov import (
     CG as CG,
     GMRES as GMRES,
@@ -34,3 +35,11 @@ from ._newton import (
     root as root,
 )
 from ._spread import each as each
+from ._systems import (
+    AbstractSystem as AbstractSystem,
+    Automatic as Automatic,
+    Dense as Dense,
+    Inverse as Inverse,
+    Krylov as Krylov,
+    SparseDirect as SparseDirect,
+)

@@ -14,9 +14,10 @@ from jaxtyping import Array, Bool, Float, Int
 
 from .._results import RESULTS
 from .._typing import Tree
-from ._krylov import CG, AbstractLinear, LinearReport, axpy, dot, norm
+from ._krylov import CG, AbstractLinear, LinearReport, axpy, norm
+from ._search import Point, better, search
 
-_SURE = 16
+SURE = 16
 """A residual this many times below the floor is certainly round-off: no search goes on from there."""
 
 
@@ -97,7 +98,7 @@ def equilibrium(problem: Problem, start: Tree, how: NewtonKrylov) -> tuple[Tree,
     """
     dtype = problem.scale.dtype
     rtol = how.tolerance(dtype)
-    target = rtol * problem.scale + problem.floor / _SURE
+    target = rtol * problem.scale + problem.floor / SURE
     accepted = rtol * problem.scale + problem.floor
     inner = how.inner or dtype
     solver = CG() if how.linear is None else how.linear
@@ -124,9 +125,11 @@ def equilibrium(problem: Problem, start: Tree, how: NewtonKrylov) -> tuple[Tree,
             size = norm(r)
             # Refinement that no longer gains is at the end of what this precision can do.
             stuck = ~(size < 0.5 * s.size)
-            z, r, size = _better(size < s.size, (z, r, size), (s.z, s.r, s.size))
+            z, r, size = better(size < s.size, (z, r, size), (s.z, s.r, s.size))
         else:
-            z, r, admissible, stuck = _search(problem, s, dz, how.searches)
+            z, r, admissible, _, stuck = search(
+                lambda z, _: (*problem.residual(z), ()), Point(s.z, s.r, s.size, s.admissible, ()), dz, how.searches
+            )
             size = norm(r)
             stuck |= (size <= accepted) & ~(size < 0.5 * s.size)
         return _State(
@@ -146,10 +149,6 @@ def equilibrium(problem: Problem, start: Tree, how: NewtonKrylov) -> tuple[Tree,
     return last.z, Report(_outcome(last, accepted, problem.linear), last.newton, last.linear, last.size)
 
 
-def _better(gain, new, old):
-    return jax.tree.map(lambda a, b: jnp.where(gain, a, b), new, old)
-
-
 def _inner(problem, solver, s, eta, inner) -> tuple[Tree, LinearReport]:
     """The Newton direction, solved on a right-hand side of unit norm in the inner precision."""
     size = jnp.where(s.size > 0, s.size, 1)
@@ -157,66 +156,6 @@ def _inner(problem, solver, s, eta, inner) -> tuple[Tree, LinearReport]:
     matvec = problem.operator(s.z, inner)
     dz, report = solver(matvec, b, problem.precondition, eta.astype(inner))
     return jax.tree.map(lambda x, like: size * x.astype(like.dtype), dz, s.r), report
-
-
-class _Trial(eqx.Module):
-    a: Float[Array, ""]
-    z: Tree
-    r: Tree
-    good: Bool[Array, ""]
-    low: Float[Array, ""]
-    g_low: Float[Array, ""]
-    high: Float[Array, ""]
-    g_high: Float[Array, ""]
-    tries: Int[Array, ""]
-    admissible: Bool[Array, ""]
-
-
-def _search(problem, s: _State, dz, searches):
-    """A step along dz that at least halves the slope g(a) = r(z + a dz).dz of the work done, or the residual.
-
-    Illinois steps between a point before the root and one beyond it; a point that is not admissible counts as beyond.
-    """
-    dtype = s.size.dtype
-    one, zero = jnp.ones((), dtype) + 0 * s.size, 0 * s.size
-    g0 = dot(s.r, dz)
-
-    def evaluate(a, low, g_low, high, g_high, tries):
-        z = axpy(a, dz, s.z)
-        r, admissible = problem.residual(z)
-        g, size = dot(r, dz), norm(r)
-        admissible &= jnp.isfinite(size)
-        good = admissible & ((jnp.abs(g) <= 0.5 * jnp.abs(g0)) | (size <= 0.5 * s.size))
-        before = admissible & (g * g0 > 0)
-        g = jnp.where(admissible, g, -g0)
-        # Illinois: an end that stays twice loses half its weight, so that the secant does not creep.
-        next_low, next_g_low = jnp.where(before, a, low), jnp.where(before, g, 0.5 * g_low)
-        next_high, next_g_high = jnp.where(before, high, a), jnp.where(before, 0.5 * g_high, g)
-        bounded = jnp.isfinite(next_high)
-        span = jnp.where(bounded, next_high - next_low, 1)
-        slope = next_g_low - next_g_high
-        secant = next_low + span * next_g_low / jnp.where(slope == 0, 1, slope)
-        middle = next_low + 0.5 * span
-        inside = jnp.isfinite(secant) & (secant > next_low + 0.05 * span) & (secant < next_high - 0.05 * span)
-        a_next = jnp.where(bounded, jnp.where(admissible & inside, secant, middle), 2 * a)
-        trial = _Trial(jnp.where(good, a, a_next), z, r, good, next_low, next_g_low, next_high, next_g_high, tries + 1, admissible)
-        return trial
-
-    infinite = one * jnp.inf
-    start = _Trial(one, s.z, s.r, jnp.zeros_like(s.size, bool), zero, g0, infinite, g0, jnp.zeros_like(s.newton), s.admissible)
-
-    def going(t: _Trial):
-        return ~t.good & (t.tries < searches)
-
-    def step(t: _Trial):
-        return evaluate(t.a, t.low, t.g_low, t.high, t.g_high, t.tries)
-
-    end = lax.while_loop(going, step, start)
-    # A last trial that is no worse is still progress; one that is worse is dropped.
-    usable = end.admissible & (norm(end.r) < s.size)
-    keep = end.good | usable
-    z, r = _better(keep, (end.z, end.r), (s.z, s.r))
-    return z, r, jnp.where(keep, end.admissible, s.admissible), ~keep
 
 
 def _outcome(s: _State, accepted, linear: bool) -> RESULTS:

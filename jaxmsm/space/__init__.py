@@ -25,6 +25,15 @@ from ._elements import (
     TRI3 as TRI3,
     TRI6 as TRI6,
     Element as Element,
+    facets_of as facets_of,
+)
+from ._elementwise import (
+    Coarse as Coarse,
+    Elementwise as Elementwise,
+    gathered as gathered,
+    groups as groups,
+    incidence as incidence,
+    rigid_motions as rigid_motions,
 )
 from ._generate import (
     beam as beam,

@@ -1,4 +1,4 @@
-"""Laws on a voxel grid: phases of one law type stack into parameter fields; different types are all evaluated and selected."""
+"""Laws at many points: phases of one law type stack into parameter fields; different types are all evaluated and selected."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +10,9 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from .._typing import Tree, is_number
-from ..solids import AbstractLaw, leaf_ranks, parts, whole
+from ._kinematics import parts, whole
+from ._law import AbstractLaw
+from ._parameters import leaf_ranks
 
 
 def cast(tree: Tree, dtype) -> Tree:
@@ -192,14 +194,15 @@ class Medium(eqx.Module):
         return tuple(cast(self._over(g, lambda law, _: jax.tree.map(jnp.asarray, law.init()), dummy), dtype) for g in self.groups)
 
     def __call__(self, f: Any, past: Tree) -> tuple[Any, Tree, Array]:
-        """Stress, next history, and whether every law admits the load; load and stress by components (Q, M), nested tuples."""
+        """Stress, next history, and where the laws admit the load, (Q, M); load and stress by components (Q, M), nested tuples."""
         stress: Any = None
-        following, admissible = [], jnp.asarray(True)
+        following: list = []
+        admissible: Any = True
 
         for g, history in zip(self.groups, past, strict=True):
             own = self._own(g)
             P, new, fine = self._over(g, lambda law, f, p: law.by_components(f, p), _seen(f, own), history)
-            admissible &= jnp.all(fine)
+            admissible &= fine if own is None else fine | ~own
             stress = P if stress is None or own is None else _where(own, P, stress)
             following.append(new if own is None else _where(own, new, history))
         return stress, tuple(following), admissible
