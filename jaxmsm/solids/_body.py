@@ -87,26 +87,28 @@ class Body(AbstractScale):
             rule: `Full()`, or `MeanDilatation()` against volumetric locking (B-bar for small strain, F-bar).
             solver, system, thickness: as the attributes.
         """
-        self.mesh = mesh
-        self.parts = tuple(_parts(mesh, law, Full() if rule is None else rule))
         for condition in conditions:
             if not isinstance(condition, AbstractCondition):
                 raise TypeError(f"Argument `conditions` must hold conditions, but it holds a {type(condition).__name__}.")
-        self.held = _without_orphans(constraints(mesh, conditions), self.parts)
-        self.forces = tuple((c, c.place(mesh)) for c in conditions if isinstance(c, AbstractForce))
-        self.followers = tuple((c, b) for c in conditions if isinstance(c, AbstractFollower) for b in mesh.facets(where_of(c)))
         n, d = mesh.points.shape
-        nodes = [np.asarray(b.nodes) for b in (*(p.block for p in self.parts), *(b for _, b in self.followers))]
-        self.table = jnp.asarray(incidence(nodes, n))
-        source = None if self.held.source is None else np.asarray(self.held.source)
-        self.mapped = None if source is None else jnp.asarray(incidence([source[x] for x in nodes], n))
+        self.mesh = mesh
         self.observe = Displacement() if observe is None else observe
-        self.places = placed(self.observe, mesh)
         self.solver = NewtonKrylov() if solver is None else solver
         self.system = Automatic() if system is None else system
         self.thickness = jnp.asarray(thickness, float)
         self.count = max(1, min(n // _GROUP[d], _COARSE // (3 if d == 2 else 6)))
-        self.group = jnp.asarray(groups(np.asarray(mesh.points), self.count))
+        # What is known of the mesh is found here and now, also where the body is made in a program that is traced.
+        with jax.ensure_compile_time_eval():
+            self.parts = tuple(_parts(mesh, law, Full() if rule is None else rule))
+            self.held = _without_orphans(constraints(mesh, conditions), self.parts)
+            self.forces = tuple((c, c.place(mesh)) for c in conditions if isinstance(c, AbstractForce))
+            self.followers = tuple((c, b) for c in conditions if isinstance(c, AbstractFollower) for b in mesh.facets(where_of(c)))
+            nodes = [np.asarray(b.nodes) for b in (*(p.block for p in self.parts), *(b for _, b in self.followers))]
+            self.table = jnp.asarray(incidence(nodes, n))
+            source = None if self.held.source is None else np.asarray(self.held.source)
+            self.mapped = None if source is None else jnp.asarray(incidence([source[x] for x in nodes], n))
+            self.places = placed(self.observe, mesh)
+            self.group = jnp.asarray(groups(np.asarray(mesh.points), self.count))
 
     @property
     def symmetric(self) -> bool:

@@ -247,10 +247,10 @@ def solve(body: Body, load: Tree, state: Tree, guess: Guess) -> tuple[Solution, 
     def missing_force(q, arrays):
         return residual(q, *eqx.combine(arrays, rest))
 
-    def solve_linear(matvec, rhs, q, arrays):
-        return _adjoint(matvec, rhs, q, *eqx.combine(arrays, rest))
+    def solver(transposed: bool):
+        return lambda matvec, rhs, q, arrays: _adjoint(rhs, q, *eqx.combine(arrays, rest), transposed=transposed)
 
-    q = implicit(missing_force, solve_linear, q, arrays, symmetric=body.symmetric)
+    q = implicit(missing_force, solver(False), q, arrays, symmetric=body.symmetric, solve_transposed=solver(True))
     u = body.held.spread(q) + body.held.given(load, q)
     found = balance(given, u, guesses)
     following = tuple(a.following for a in found.answers)
@@ -280,13 +280,11 @@ def _left(body: Body, f: Array) -> Array:
     return body.held.spread(body.held.collect(f)) if body.held.source is None else jnp.where(body.held.free, f, 0)
 
 
-def _adjoint(matvec, rhs: Array, q: Array, given: Given, guesses: tuple[Tree, ...]) -> Array:
+def _adjoint(rhs: Array, q: Array, given: Given, guesses: tuple[Tree, ...], *, transposed: bool) -> Array:
     """The linear solve of derivatives, to the tolerance of the body; NaN where it is missed."""
     held, dtype = given.body.held, given.dtype
     u = held.spread(q) + held.given(given.load, q)
-    K = stiffness(given, u, guesses)
     inner = given.body.solver.inner or dtype
-    # Of a tangent without symmetry the rule may ask for the transpose, which a probe of the product tells apart.
-    solve, matrix = inverse(given, K, inner)
+    solve, matrix = inverse(given, stiffness(given, u, guesses), inner, transposed=transposed and not given.body.symmetric)
     apply = lambda b, target: solve(b.astype(inner), target.astype(inner))
     return refined(apply, matrix.matvec, rhs, given.body.solver.tolerance(dtype), jnp.zeros((), dtype))[0]

@@ -16,7 +16,15 @@ from .._scale import hold
 from .._typing import Tree
 
 
-def implicit(residual: Callable, solve_linear: Callable, root: Tree, params: Tree, *, symmetric: bool = False) -> Tree:
+def implicit(
+    residual: Callable,
+    solve_linear: Callable,
+    root: Tree,
+    params: Tree,
+    *,
+    symmetric: bool = False,
+    solve_transposed: Callable | None = None,
+) -> Tree:
     """`root` as a differentiable function of `params`.
 
     Args:
@@ -26,37 +34,39 @@ def implicit(residual: Callable, solve_linear: Callable, root: Tree, params: Tre
         root: where the residual vanishes; no gradient flows through it.
         params: a tree of arrays, all that the residual depends on.
         symmetric: K is symmetric, and one solver serves both modes.
+        solve_transposed: as `solve_linear`, for K^T; None where `solve_linear` goes by the product it is handed.
     """
     root = hold(root)
     opened, held = jax.closure_convert(residual, root, params)
+    solvers = (solve_linear, solve_transposed or solve_linear)
     if not held:
-        return _implicit(residual, solve_linear, symmetric, root, params)
-    return _implicit(
-        lambda x, p: opened(x, p[0], *p[1]), lambda K, b, x, p: solve_linear(K, b, x, p[0]), symmetric, root, (params, held)
-    )
+        return _implicit(residual, solvers, symmetric, root, params)
+    first, second = ((lambda K, b, x, p, solver=solver: solver(K, b, x, p[0])) for solver in solvers)
+    return _implicit(lambda x, p: opened(x, p[0], *p[1]), (first, second), symmetric, root, (params, held))
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
-def _implicit(residual, solve_linear, symmetric, root, params):
-    del residual, solve_linear, symmetric, params
+def _implicit(residual, solvers, symmetric, root, params):
+    del residual, solvers, symmetric, params
     return root
 
 
 @_implicit.defjvp
-def _implicit_jvp(residual, solve_linear, symmetric, primals, tangents):
+def _implicit_jvp(residual, solvers, symmetric, primals, tangents):
     root, params = primals
     _, dparams = tangents
     # The root enters the rule as a function of the parameters again, which is what makes second derivatives right.
-    root = _implicit(residual, solve_linear, symmetric, root, params)
+    root = _implicit(residual, solvers, symmetric, root, params)
     _, slope = jax.jvp(lambda p: residual(root, p), (params,), (dparams,))
     matvec = jax.linearize(lambda x: residual(x, params), root)[1]
     rhs = jax.tree.map(lambda s: -s, slope)
     frozen = hold((root, params))
 
-    def solve(operator, b):
-        return solve_linear(operator, b, *frozen)
+    def with_solver(solver):
+        return lambda operator, b: solver(operator, b, *frozen)
 
-    droot = lax.custom_linear_solve(matvec, rhs, solve, transpose_solve=solve, symmetric=symmetric)
+    solve, transpose = map(with_solver, solvers)
+    droot = lax.custom_linear_solve(matvec, rhs, solve, transpose_solve=transpose, symmetric=symmetric)
     return root, droot
 
 
@@ -91,7 +101,7 @@ def _stationary_jvp(functional, residual, solve_linear, refine, primals, tangent
     # The value stays that of the root given, so that nothing is refined for a derivative that nobody takes.
     value = _stationary(functional, residual, solve_linear, refine, value, root, params)
     root = hold(refine(*hold((root, params))))
-    root = _implicit(residual, solve_linear, True, root, params)
+    root = _implicit(residual, (solve_linear, solve_linear), True, root, params)
     return value, jax.jvp(lambda p: functional(root, p), (params,), (dparams,))[1]
 
 

@@ -136,7 +136,12 @@ def sealed(member: Callable[[Tree, Tree], Tree]) -> Callable[[Tree, Tree], Tree]
     The compiler fuses a member with the loop around it, and a loop of one trip is no loop: without the barrier the last
     bits depend on the number of chunks, hence on the number of devices.
     """
-    return lambda row, shared: lax.optimization_barrier(member(*lax.optimization_barrier((row, shared))))
+    return lambda row, shared: _barred(member(*_barred((row, shared))))
+
+
+def _barred(tree: Tree) -> Tree:
+    # Leaf by leaf: JAX 0.12 cannot transpose one barrier around tangents of which some depend on the input and some do not.
+    return jax.tree.map(lax.optimization_barrier, tree)
 
 
 def blocks(member: Callable[[Tree, Tree], Tree], rows: Tree, shared: Tree, chunk: int) -> Tree:

@@ -33,6 +33,11 @@ class AbstractSystem(eqx.Module):
             symmetric: the matrix is.
         """
 
+    def with_krylov(self, linear: AbstractLinear) -> "AbstractSystem":
+        """The same with another Krylov solver inside, where there is one."""
+        del linear
+        return self
+
 
 class Dense(AbstractSystem):
     """LU factors of the whole matrix, inside the compiled program: for up to a few thousand unknowns."""
@@ -67,6 +72,9 @@ class Krylov(AbstractSystem):
 
     linear: AbstractLinear | None = None
     two_level: bool = eqx.field(static=True, default=True)
+
+    def with_krylov(self, linear):
+        return Krylov(linear, self.two_level) if self.linear is None else self
 
     def inverse(self, matrix, coarse, *, symmetric):
         solver = self.linear or (CG() if symmetric else GMRES())
@@ -110,9 +118,13 @@ class Automatic(AbstractSystem):
     """`Dense` for up to `most` unknowns, `Krylov` beyond."""
 
     most: int = eqx.field(static=True, default=600)
+    krylov: Krylov = Krylov()
+
+    def with_krylov(self, linear):
+        return Automatic(self.most, self.krylov.with_krylov(linear))
 
     def inverse(self, matrix, coarse, *, symmetric):
-        method = Dense() if matrix.free.size <= self.most else Krylov()
+        method = Dense() if matrix.free.size <= self.most else self.krylov
         return method.inverse(matrix, coarse, symmetric=symmetric)
 
 
