@@ -502,4 +502,21 @@ SPACE = [
     ),
 ]
 
-ROWS = {row.name: row for row in [*GENERIC, *PLANE, *SPACE]}
+_SOFT = [
+    solids.FiniteJ2(lam=1.5, mu=1.0, hardening=solids.Linear(sy=0.01, H=0.1)),
+    solids.FiniteJ2(lam=4.0, mu=3.0, hardening=solids.Linear(sy=0.05, H=0.3)),
+]
+
+HISTORY = [
+    Row(
+        "2d-finite-metal",
+        lambda: _cell((4, 4), _SOFT),
+        _F2,
+        _half(_F2),
+        _first,
+        _NO2,
+        {"out_of_range": _FLIPPED2},
+    ),
+]
+
+ROWS = {row.name: row for row in [*GENERIC, *PLANE, *SPACE, *HISTORY]}

@@ -5,10 +5,11 @@ from itertools import combinations, product
 
 import equinox as eqx
 import pytest
-from _scales import PLANE, SPACE
+from _scales import HISTORY, PLANE, SPACE
 
 from jaxmsm import Mixed, solids
 from jaxmsm.solids import J2, Eigenstrain, PlaneStress, Thermal
+from jaxmsm.solids._parameters import Parametric
 
 LEVELS = {
     "law": ["linear", "elastic", "J2", "J2 that recalls", "Eigenstrain", "conduction"],
@@ -69,9 +70,9 @@ def test_every_pair_that_can_be_is_in_a_row(one, other):
 
 
 def test_every_law_and_hardening_is_in_a_cell():
-    modules = [x for row in PLANE + SPACE for x in held(row.make().laws)]
-    rules = {"AbstractLaw", "ComponentLaw", "AbstractHardening", "Plastic", "InputConvex"}
-    there = {name for name, x in vars(solids).items() if isinstance(x, type) and issubclass(x, eqx.Module)}
+    modules = [x for row in PLANE + SPACE + HISTORY for x in held(row.make().laws)]
+    rules = {"AbstractLaw", "ComponentLaw", "AbstractHardening"}
+    there = {name for name, x in vars(solids).items() if isinstance(x, type) and issubclass(x, Parametric)}
     assert there - rules - {type(x).__name__ for x in modules} == set()
 
 
@@ -85,5 +86,5 @@ def held(tree):
 
 def test_no_two_rows_share_a_name():
     # Of two the first would never be run.
-    names = [row.name for row in PLANE + SPACE]
+    names = [row.name for row in PLANE + SPACE + HISTORY]
     assert len(set(names)) == len(names)
