@@ -56,7 +56,10 @@ from ._medium import (
 from ._network import InputConvex as InputConvex, Polyconvex as Polyconvex
 from ._observe import (
     AbstractObserver as AbstractObserver,
+    Deformation as Deformation,
     Displacement as Displacement,
+    ElementDeformation as ElementDeformation,
+    ElementStress as ElementStress,
     Fields as Fields,
     MeanStress as MeanStress,
     Reaction as Reaction,
@@ -66,4 +69,5 @@ from ._own import Law as Law
 from ._parameters import lame as lame, leaf_ranks as leaf_ranks
 from ._plastic import J2 as J2, Plastic as Plastic
 from ._stability import acoustic_eigenvalue as acoustic_eigenvalue
+from ._viscoelastic import Maxwell as Maxwell, Viscoelastic as Viscoelastic
 from ._wrappers import Eigenstrain as Eigenstrain, PlaneStress as PlaneStress, Rotated as Rotated, Thermal as Thermal

@@ -134,6 +134,18 @@ class Body(AbstractScale):
         """The parts with their integration points."""
         return [(p, integration(self.mesh.points, p.block)) for p in self.parts]
 
+    def locate(self, point: int) -> tuple[int, np.ndarray]:
+        """The element of a point (as `stats["point"]` numbers them), and where the point is in the undeformed body."""
+        for part in self.parts:
+            x, _ = part.block.element.quadrature()
+            size = len(x) * len(part.block.nodes)
+            if point < size:
+                q, e = divmod(int(point), len(part.block.nodes))
+                corners = np.asarray(self.mesh.points)[np.asarray(part.block.nodes)[e]]
+                return int(np.asarray(part.numbers)[e]), part.block.element.shape(x[q : q + 1])[0] @ corners
+            point -= size
+        raise ValueError("Argument `point` must be the number of a point of the body, but there are not so many.")
+
     def __call__(self, load, state=None, *, guess=None):
         load = _checked(load, self)
         state = self.init(load) if state is None else state

@@ -257,7 +257,8 @@ def solve(body: Body, load: Tree, state: Tree, guess: Guess) -> tuple[Solution, 
     # What is left at the free unknowns is no reaction.
     reaction = found.f - _left(body, found.f)
     weights = tuple(at.weights for _, at in given.points())
-    fields = Fields(u, reaction, found.F, tuple(a.P for a in found.answers), weights, following)
+    numbers = tuple(p.numbers for p in body.parts)
+    fields = Fields(u, reaction, found.F, tuple(a.P for a in found.answers), weights, numbers, following)
     value = observed(body.observe, body.places, fields)
     value = jax.tree.map(lambda x: jnp.where(ok, x, jnp.nan), value)
     stats: dict[str, Any] = {

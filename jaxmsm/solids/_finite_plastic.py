@@ -9,14 +9,11 @@ from jaxtyping import Array, Float
 
 from ._finite import upright
 from ._hardening import AbstractHardening
-from ._kinematics import Number, Parts, flip, inverse_log, number, parts, product, symmetric
+from ._kinematics import Number, Parts, flip, from_six, inverse_log, number, product, symmetric, to_six
 from ._law import ComponentLaw
 from ._parameters import isotropic, lame, not_negative
 from ._plastic import J2, Plastic
 from ._tensor_functions import exp_less_one, log_symmetric
-
-_SIX = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
-_PLACE = ((0, 5, 4), (5, 1, 3), (4, 3, 2))
 
 
 class FinitePlastic(eqx.Module):
@@ -90,8 +87,7 @@ class FiniteJ2(ComponentLaw):
         # F^-1 b F^-T with b = (trial b) exp(-2 flow), in which they commute; no flow leaves the history as it is, to the bit.
         spent = exp_less_one(symmetric(from_six(flowed.strain), lambda i, j, x: -2 * x))
         change = product(flip(fc), product(spent, g))
-        change = jnp.stack([0.5 * (change[i][j] + change[j][i]) for i, j in _SIX])
-        return tuple(row[:d] for row in P[:d]), FinitePlastic(past.inverse + change, flowed.alpha), fine & found
+        return tuple(row[:d] for row in P[:d]), FinitePlastic(past.inverse + to_six(change), flowed.alpha), fine & found
 
 
 def in_space(f: Parts) -> Parts:
@@ -100,9 +96,3 @@ def in_space(f: Parts) -> Parts:
         return f
     zero = jnp.zeros_like(f[0][0])
     return (*f[0], zero), (*f[1], zero), (zero, zero, zero + 1)
-
-
-def from_six(s: Float[Array, "6"]) -> Parts:
-    """The symmetric tensor of the components 11, 22, 33, 23, 13, 12."""
-    x = parts(s)
-    return tuple(tuple(x[k] for k in row) for row in _PLACE)

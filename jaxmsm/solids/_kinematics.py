@@ -18,6 +18,8 @@ from jaxtyping import Array, Bool, Float
 PAIRS = {2: ((0, 0), (1, 1), (0, 1)), 3: ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))}
 """Voigt's order."""
 
+_PLACE = ((0, 5, 4), (5, 1, 3), (4, 3, 2))
+
 type Number = float | Float[Array, "..."]
 """A parameter of a law: a scalar, or a field of scalars where a cell takes one law with fields as leaves."""
 
@@ -142,6 +144,18 @@ def symmetric(a: Parts, component: Callable[[int, int, Array], Array]) -> Parts:
     d = range(len(a))
     upper = {(i, j): component(i, j, a[i][j]) for i in d for j in d if i <= j}
     return tuple(tuple(upper[min(i, j), max(i, j)] for j in d) for i in d)
+
+
+def from_six(s: Float[Array, "6"], d: int = 3) -> Parts:
+    """The symmetric tensor of the components 11, 22, 33, 23, 13, 12, or its part in the plane."""
+    x = parts(s)
+    return tuple(tuple(x[k] for k in row[:d]) for row in _PLACE[:d])
+
+
+def to_six(a: Parts) -> Float[Array, "6"]:
+    """The components 11, 22, 33, 23, 13, 12 of the symmetric part; of a plane tensor those out of the plane are zero."""
+    pairs, zero = PAIRS[len(a)], jnp.zeros_like(a[0][0])
+    return jnp.stack([0.5 * (a[i][j] + a[j][i]) if (i, j) in pairs else zero for i, j in PAIRS[3]])
 
 
 def _cofactor(f: Parts) -> Parts:

@@ -6,7 +6,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from .._typing import Tree
 from ..space import Mesh
@@ -21,6 +21,7 @@ class Fields(eqx.Module):
         reaction: what supports exert on the nodes, (n, d); zero where a node is free.
         F, P: deformation that the laws see and first Piola stress, one (d, d, q, e) a part.
         weights: volumes of the points, one (q, e) a part (times the thickness in the plane).
+        numbers: elements of the parts in the mesh.
         states: next states of the parts.
     """
 
@@ -29,7 +30,14 @@ class Fields(eqx.Module):
     F: tuple[Array, ...]
     P: tuple[Array, ...]
     weights: tuple[Array, ...]
+    numbers: tuple[Int[Array, " e"], ...]
     states: Tree
+
+    def by_element(self, values: tuple[Array, ...]) -> Float[Array, "e ..."]:
+        """Means over the elements, in the order of the mesh, of what is known at the points, one (..., q, e) a part."""
+        means = [jnp.moveaxis(jnp.sum(x * w, -2) / jnp.sum(w, 0), -1, 0) for x, w in zip(values, self.weights, strict=True)]
+        place = jnp.argsort(jnp.concatenate(self.numbers))
+        return jnp.concatenate(means)[place]
 
 
 class AbstractObserver(eqx.Module):
@@ -73,8 +81,29 @@ class MeanStress(AbstractObserver):
     """The first Piola stress, averaged over the volume, (d, d)."""
 
     def __call__(self, fields, place):
-        work = [jnp.sum(P * w, (2, 3)) for P, w in zip(fields.P, fields.weights, strict=True)]
+        work = [jnp.sum(P * w[None, None], (2, 3)) for P, w in zip(fields.P, fields.weights, strict=True)]
         return sum(work[1:], work[0]) / jnp.sum(jnp.stack([jnp.sum(w) for w in fields.weights]))
+
+
+class ElementStress(AbstractObserver):
+    """The first Piola stress, averaged over each element, (e, d, d)."""
+
+    def __call__(self, fields, place):
+        return fields.by_element(fields.P)
+
+
+class ElementDeformation(AbstractObserver):
+    """The deformation gradient that the laws see, averaged over each element, (e, d, d)."""
+
+    def __call__(self, fields, place):
+        return fields.by_element(fields.F)
+
+
+class Deformation(AbstractObserver):
+    """The deformation gradient that the laws see at the points, one (d, d, q, e) a part."""
+
+    def __call__(self, fields, place):
+        return fields.F
 
 
 class Stress(AbstractObserver):

@@ -205,7 +205,10 @@ class Part(eqx.Module):
     def deformation(self, u: Float[Array, "d k e"], at: Points) -> Float[Array, "d d q e"]:
         """What the law sees, from the displacements of the elements' nodes."""
         F = compatible(u, at)
-        return self.rule.strain(F, self.small) if self.rule.coupled else F
+        return self._seen(F, at) if self.rule.coupled else F
+
+    def _seen(self, F: Float[Array, "d d q e"], at: Points) -> Float[Array, "d d q e"]:
+        return self.rule.strain(F, self.small, at.weights)
 
     def local(self, u: Float[Array, "n d"]) -> Float[Array, "d k e"]:
         """The displacements of the elements' nodes."""
@@ -213,22 +216,26 @@ class Part(eqx.Module):
 
     def forces(self, u: Float[Array, "d k e"], P: Float[Array, "d d q e"], at: Points) -> Float[Array, "d k e"]:
         """Nodal forces of a stress: the slope of its work in the nodes' displacements."""
-        work = P * at.weights
+        work = P * at.weights[None, None]
         if self.rule.coupled:
-            work = jax.vjp(lambda F: self.rule.strain(F, self.small), compatible(u, at))[1](work)[0]
+            work = jax.vjp(lambda F: self._seen(F, at), compatible(u, at))[1](work)[0]
         return divergence(work, at)
 
     def stiffness(self, u: Float[Array, "d k e"], P: Array, A: Array, at: Points) -> Float[Array, "e m m"]:
         """Element matrices of a tangent, rows of a node's components together."""
         if not self.rule.coupled:
-            return _plain_stiffness(A * at.weights, at.slopes)
+            return _plain_stiffness(_weighed(A, at), at.slopes)
         d, k, e = u.shape
         B = _columns(lambda u: self.deformation(u, at), u)
-        K = _sandwich(B, A * at.weights)
+        K = _sandwich(B, _weighed(A, at))
         if not self.small:
             K = K + jnp.moveaxis(_columns(lambda u: self.forces(u, P, at), u).reshape(d * k, d * k, e), -1, 0)
         # From (component, node) to (node, component).
         return K.reshape(e, d, k, d, k).transpose(0, 2, 1, 4, 3).reshape(e, d * k, d * k)
+
+
+def _weighed(A: Float[Array, "d d d d q e"], at: Points) -> Float[Array, "d d d d q e"]:
+    return A * at.weights[None, None, None, None]
 
 
 def compatible(u: Float[Array, "d k e"], at: Points) -> Float[Array, "d d q e"]:

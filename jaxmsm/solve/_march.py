@@ -65,6 +65,7 @@ def march(
     checkpoint: Keeper | None = None,
     mend: Callable[[AbstractScale, Solution], AbstractScale | None] | None = None,
     on_step: Callable[[Step, Solution], None] | None = None,
+    on_failure: Callable[[int, Solution], None] | None = None,
 ) -> tuple[Tree, Solution, list[Step]]:
     """The steps of `rollout`, one call of one compiled step after the other: the same answers, under the eyes of the host.
 
@@ -81,6 +82,7 @@ def march(
         mend: called with the scale and the solution of a failed step; returns a scale to repeat the step with (a larger
             buffer, more iterations), or None. State and guess keep their shapes. A resumed march starts with `scale` again.
         on_step: called after every step with the report and the solution.
+        on_failure: called after every attempt in which a member failed, with the number of the step and the solution.
 
     Returns:
         The last state; a `Solution` whose value, result and stats carry the steps as leading axis, while its state and
@@ -101,7 +103,7 @@ def march(
     walk = _Walk(scale, state, guess, None if cut_back is None else cut_back.start)
     reports, answers = _resume(checkpoint, identity, walk, first)
     for index in range(len(reports), count):
-        solution, report = _advance(walk, index, _row(loads, index), cut_back, mend)
+        solution, report = _advance(walk, index, _row(loads, index), cut_back, mend, on_failure)
         reports.append(report)
         answers.append(jax.device_get((solution.value, names(solution.result), solution.stats)))
         if checkpoint is not None:
@@ -126,7 +128,7 @@ def _step(scale: AbstractScale, load: Tree, state: Tree, guess: Tree) -> Solutio
     return scale(load, state, guess=guess)
 
 
-def _advance(walk: _Walk, index: int, target: Tree, cut_back: CutBack | None, mend) -> tuple[Solution, Step]:
+def _advance(walk: _Walk, index: int, target: Tree, cut_back: CutBack | None, mend, on_failure) -> tuple[Solution, Step]:
     """One step, in parts if need be; leaves the walk at its end."""
     smallest = 1.0 if cut_back is None or walk.load is None else 0.5**cut_back.halvings
     reached, part = 0.0, max(walk.part, smallest) if smallest < 1 else 1.0
@@ -136,6 +138,8 @@ def _advance(walk: _Walk, index: int, target: Tree, cut_back: CutBack | None, me
         end = min(1.0, reached + part)
         load = target if walk.load is None else between(walk.load, target, reached, end)
         solution, ok = _attempt(walk, load, mend, codes)
+        if not ok and on_failure is not None:
+            on_failure(index, solution)
         if not ok and part > smallest:
             part = part / 2
             continue

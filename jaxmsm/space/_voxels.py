@@ -29,9 +29,13 @@ class AbstractRule(eqx.Module):
     def points(self, d: int) -> np.ndarray:
         """Quadrature points in the unit voxel, shape (Q, d); all have the same weight."""
 
-    def strain(self, F: Float[Array, "..."], small: bool) -> Float[Array, "..."]:
-        """The deformation that the law sees from the compatible one, both (d, d, Q, M)."""
-        del small
+    def strain(self, F: Float[Array, "..."], small: bool, volumes: Float[Array, "..."] | None = None) -> Float[Array, "..."]:
+        """The deformation that the law sees from the compatible one, both (d, d, Q, M).
+
+        Args:
+            volumes: of the points, (Q, M); None where all are equal.
+        """
+        del small, volumes
         return F
 
 
@@ -55,7 +59,7 @@ class Reduced(AbstractRule):
 
 
 class MeanDilatation(AbstractRule):
-    """Gauss points whose volume change is the voxel's mean: free of volumetric locking.
+    """Gauss points whose volume change is the voxel's (or element's) mean: free of volumetric locking.
 
     Small strain: tr(eps) is replaced by its mean over the voxel (B-bar). Finite strain: F (J_mean / J)^(1/d) (F-bar), whose
     forces are taken as the slope of the voxel's work, so that the tangent stays symmetric.
@@ -67,17 +71,24 @@ class MeanDilatation(AbstractRule):
     def points(self, d):
         return Full().points(d)
 
-    def strain(self, F, small):
+    def strain(self, F, small, volumes=None):
         d = F.shape[0]
         eye = jnp.eye(d, dtype=F.dtype)[:, :, None, None]
         if small:
             trace = sum(F[i, i] for i in range(d))
-            return F + eye * ((trace.mean(0, keepdims=True) - trace) / d)[None, None]
+            return F + eye * ((_mean(trace, volumes) - trace) / d)[None, None]
         J = F[0, 0] * F[1, 1] - F[0, 1] * F[1, 0] if d == 2 else _det3(F)
         safe = jnp.where(J > 0, J, 1)
         # Where a volume is negative the law is to see it and say so.
-        factor = jnp.where(jnp.all(J > 0, 0, keepdims=True), (safe.mean(0, keepdims=True) / safe) ** (1 / d), 1)
+        factor = jnp.where(jnp.all(J > 0, 0, keepdims=True), (_mean(safe, volumes) / safe) ** (1 / d), 1)
         return F * factor[None, None]
+
+
+def _mean(x, volumes):
+    """Over the points of a voxel. By volume, a uniform stress is in balance whatever the shape of an element."""
+    if volumes is None:
+        return x.mean(0, keepdims=True)
+    return jnp.sum(volumes * x, 0, keepdims=True) / jnp.sum(volumes, 0, keepdims=True)
 
 
 def _det3(F):

@@ -65,9 +65,18 @@ class Console:
     @contextlib.contextmanager
     def progress(self, label: str, total: int | None = None) -> Iterator[Callable[..., None]]:
         """A bar; the function it yields moves it on: `step()`, `step(5)`, `step(0, "another label")`."""
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            SpinnerColumn,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
 
-        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), *times)
         # A bar needs a screen; a file or a pipe gets a line.
         drawn = self.err.is_terminal and not self.quiet
         if not drawn:
