@@ -507,6 +507,11 @@ _SOFT = [
     solids.FiniteJ2(lam=4.0, mu=3.0, hardening=solids.Linear(sy=0.05, H=0.3)),
 ]
 
+_SLOW = [
+    solids.Viscoelastic.from_prony(K=3.0, G=1.0, shear=[(0.8, 0.3)]),
+    solids.Viscoelastic.from_prony(K=12.0, G=8.0, shear=[(4.0, 1.0)]),
+]
+
 HISTORY = [
     Row(
         "2d-finite-metal",
@@ -516,6 +521,14 @@ HISTORY = [
         _first,
         _NO2,
         {"out_of_range": _FLIPPED2},
+    ),
+    Row(
+        "2d-viscoelastic",
+        lambda: _cell((4, 4), _SLOW),
+        _span(0.5, _E2),
+        _span(0.2, _half(_E2)),
+        lambda s: s.laws[0].branches[0].tau,
+        _span(0.5, _NO2),
     ),
 ]
 
