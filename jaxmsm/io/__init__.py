@@ -14,9 +14,12 @@ from ._materials import (
     read_materials as read_materials,
 )
 from ._memory import MemorySink as MemorySink
+from ._mesh import read_mesh as read_mesh
 from ._paths import LoadPath as LoadPath, read_path as read_path
 from ._phases import phases as phases
+from ._pvd import Pvd as Pvd
 from ._store import is_hdf5 as is_hdf5, read_store as read_store, sink_for as sink_for
 from ._summary import versions as versions, write_summary as write_summary
 from ._vti import read_vti as read_vti, write_vti as write_vti
+from ._vtu import write_mesh as write_mesh
 from ._zarr import ZarrSink as ZarrSink
