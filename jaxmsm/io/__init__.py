@@ -17,6 +17,7 @@ from ._memory import MemorySink as MemorySink
 from ._mesh import read_mesh as read_mesh
 from ._paths import LoadPath as LoadPath, read_path as read_path
 from ._phases import phases as phases
+from ._problem import Material as Material, Problem as Problem, read_problem as read_problem
 from ._pvd import Pvd as Pvd
 from ._store import is_hdf5 as is_hdf5, read_store as read_store, sink_for as sink_for
 from ._summary import versions as versions, write_summary as write_summary

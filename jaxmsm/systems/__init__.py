@@ -32,6 +32,7 @@ class System:
 COMMANDS: dict[str, System] = {
     "homogenize": System("_homogenize", "Effective law of an image of phases, with its bounds and brackets."),
     "dataset": System("_dataset", "A training set on disk: images times load paths, with stress, tangent, codes.", resumes=True),
+    "fe2": System("_problem", "A structure from a TOML file: your mesh, a law or a cell at every point.", resumes=True),
 }
 """Systems that are a command of their own: `jaxmsm NAME`."""
 
