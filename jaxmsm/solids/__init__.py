@@ -26,6 +26,17 @@ from ._conditions import (
     always as always,
 )
 from ._conduction import AnisotropicConductivity as AnisotropicConductivity, Conductivity as Conductivity
+from ._damage import (
+    AbstractMeasure as AbstractMeasure,
+    AbstractSoftening as AbstractSoftening,
+    Damage as Damage,
+    Damaged as Damaged,
+    EnergyNorm as EnergyNorm,
+    ExponentialSoftening as ExponentialSoftening,
+    LinearSoftening as LinearSoftening,
+    Mazars as Mazars,
+    ModifiedMises as ModifiedMises,
+)
 from ._density import ramp as ramp, simp as simp
 from ._effective import (
     engineering_constants as engineering_constants,

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from ._finite import upright
 from ._hardening import AbstractHardening
-from ._kinematics import Number, Parts, flip, from_six, inverse_log, number, product, symmetric, to_six
+from ._kinematics import Number, flip, from_six, in_space, inverse_log, number, product, symmetric, to_six
 from ._law import ComponentLaw
 from ._parameters import isotropic, lame, not_negative
 from ._plastic import J2, Plastic
@@ -88,11 +88,3 @@ class FiniteJ2(ComponentLaw):
         spent = exp_less_one(symmetric(from_six(flowed.strain), lambda i, j, x: -2 * x))
         change = product(flip(fc), product(spent, g))
         return tuple(row[:d] for row in P[:d]), FinitePlastic(past.inverse + to_six(change), flowed.alpha), fine & found
-
-
-def in_space(f: Parts) -> Parts:
-    """A plane deformation in space, nothing happening along the third axis."""
-    if len(f) == 3:
-        return f
-    zero = jnp.zeros_like(f[0][0])
-    return (*f[0], zero), (*f[1], zero), (zero, zero, zero + 1)

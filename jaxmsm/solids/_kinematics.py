@@ -146,6 +146,14 @@ def symmetric(a: Parts, component: Callable[[int, int, Array], Array]) -> Parts:
     return tuple(tuple(upper[min(i, j), max(i, j)] for j in d) for i in d)
 
 
+def in_space(f: Parts) -> Parts:
+    """A plane deformation in space, nothing happening along the third axis."""
+    if len(f) == 3:
+        return f
+    zero = jnp.zeros_like(f[0][0])
+    return (*f[0], zero), (*f[1], zero), (zero, zero, zero + 1)
+
+
 def from_six(s: Float[Array, "6"], d: int = 3) -> Parts:
     """The symmetric tensor of the components 11, 22, 33, 23, 13, 12, or its part in the plane."""
     x = parts(s)

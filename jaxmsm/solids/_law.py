@@ -50,6 +50,11 @@ class AbstractLaw(Parametric):
         """The answer depends on the length of the step; such a law has a field `dt: Number | None`, None until it is known."""
         return False
 
+    @property
+    def softening(self) -> bool:
+        """The stress may fall while the strain grows: tangents are not definite, and beyond the peak strains localize."""
+        return False
+
     def during(self, dt: Number) -> "AbstractLaw":
         """The law in a step of the length `dt`, in the unit of its times; itself where it is not timed."""
         if not self.timed:

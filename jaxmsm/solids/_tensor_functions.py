@@ -1,7 +1,8 @@
-"""The logarithm and the exponential of small tensors, smooth wherever they are defined, repeated eigenvalues included.
+"""Functions of small tensors: logarithm, exponential, positive part, with right derivatives where eigenvalues meet.
 
-Eigenvectors have no derivative where eigenvalues meet, as they do in every undeformed body. Nothing here asks for them: both
-functions are rational in the components, so that derivatives of any order come by differentiation.
+Eigenvectors have no derivative where eigenvalues meet, as they do in every undeformed body. The logarithm and the exponential ask
+for none: they are rational in the components, so that derivatives of any order come by differentiation. The positive part, which
+has a kink of its own, has derivatives by divided differences of the eigenvalues.
 """
 
 from functools import partial
@@ -12,7 +13,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array
 
-from ._kinematics import Parts, product, symmetric, total
+from ._kinematics import Parts, contraction, flip, product, symmetric, total
 
 _NODES = 16
 """Resolvents of the logarithm: the error is ((sqrt z - 1) / (sqrt z + 1))^(4 n) where the eigenvalues span z^2."""
@@ -131,3 +132,90 @@ def _sums_jvp(powers, order, primals, tangents):
     higher = dict(zip(above, _sums(tuple(above), order + 1, inv), strict=True))
     slope = tuple(order * (higher[k + 1] * dinv[0] - higher[k + 2] * dinv[1] + higher[k + 3] * dinv[2]) for k in powers)
     return _sums(powers, order, inv), slope
+
+
+_SWEEPS = 5
+"""Of Jacobi's rotations, which converge quadratically: 4 leave round-off."""
+
+
+@jax.custom_jvp
+def eigen_symmetric(a: Parts) -> tuple[tuple[Array, ...], Parts]:
+    """The eigenvalues of a symmetric tensor, 3 x 3, in no order, and their unit eigenvectors, by Jacobi's rotations.
+
+    It has no derivative: where eigenvalues meet there is none.
+    """
+    zero = jnp.zeros_like(a[0][0])
+    unit = tuple(tuple(zero + (i == j) for j in range(3)) for i in range(3))
+
+    def sweep(_, carry):
+        for p, q in ((0, 1), (0, 2), (1, 2)):
+            carry = _rotated(*carry, p, q)
+        return carry
+
+    a, vectors = lax.fori_loop(0, _SWEEPS, sweep, (tuple(map(tuple, a)), unit))
+    return tuple(a[i][i] for i in range(3)), vectors
+
+
+@eigen_symmetric.defjvp
+def _no_slope(primals, tangents):
+    raise NotImplementedError("Eigenvectors have no derivative where eigenvalues meet; a third derivative would need it.")
+
+
+def _rotated(a: Parts, vectors: Parts, p: int, q: int) -> tuple[Parts, Parts]:
+    """A in axes turned in the plane p, q such that a_pq vanishes, and the axes (rows)."""
+    gap, twice = a[q][q] - a[p][p], 2 * a[p][q]
+    root = jnp.sqrt(gap * gap + twice * twice)
+    below = gap + jnp.where(gap < 0, -root, root)
+    t = twice / jnp.where(below == 0, 1, below)
+    c = 1 / jnp.sqrt(1 + t * t)
+    s = t * c
+
+    def turned(rows):
+        new = {
+            p: tuple(c * x - s * y for x, y in zip(rows[p], rows[q], strict=True)),
+            q: tuple(s * x + c * y for x, y in zip(rows[p], rows[q], strict=True)),
+        }
+        return tuple(new.get(i, rows[i]) for i in range(3))
+
+    return flip(turned(flip(turned(a)))), turned(vectors)
+
+
+@jax.custom_jvp
+def positive_part(a: Parts) -> Parts:
+    """The symmetric tensor with the negative eigenvalues set to zero.
+
+    Its slope where an eigenvalue is zero is the one from below; it can be differentiated once.
+    """
+    values, n = eigen_symmetric(a)
+    kept = tuple(jnp.where(x > 0, x, 0) for x in values)
+    return symmetric(a, lambda i, j, _: total(x * v[i] * v[j] for x, v in zip(kept, n, strict=True)))
+
+
+@positive_part.defjvp
+def _positive_part_jvp(primals, tangents):
+    (a,), (da,) = primals, tangents
+    values, n = eigen_symmetric(a)
+    inside = product(product(n, da), flip(n))
+    weighed = tuple(tuple(_difference(x, y) * inside[i][j] for j, y in enumerate(values)) for i, x in enumerate(values))
+    return positive_part(a), product(product(flip(n), weighed), n)
+
+
+def _difference(x: Array, y: Array) -> Array:
+    """The divided difference of the positive part of a number."""
+    high, low = jnp.where(x > y, x, y), jnp.where(x > y, y, x)
+    both = jnp.where(high > 0, 1, 0) * jnp.where(low > 0, 1, 0)
+    crossing = (high > 0) & (low <= 0)
+    return jnp.where(crossing, high / jnp.where(crossing, high - low, 1), both)
+
+
+@jax.custom_jvp
+def positive_norm(a: Parts) -> Array:
+    """The norm of the positive part, with slope zero where there is none."""
+    return jnp.sqrt(total(jnp.where(x > 0, x, 0) ** 2 for x in eigen_symmetric(a)[0]))
+
+
+@positive_norm.defjvp
+def _positive_norm_jvp(primals, tangents):
+    (a,), (da,) = primals, tangents
+    size = positive_norm(a)
+    return size, contraction(positive_part(a), da) / (size + (size == 0))

@@ -47,6 +47,11 @@ class _Wrapper(AbstractLaw):
         """As the law inside."""
         return self.law.timed
 
+    @property
+    def softening(self) -> bool:
+        """As the law inside."""
+        return self.law.softening
+
     def during(self, dt):
         return eqx.tree_at(lambda wrapper: wrapper.law, self, self.law.during(dt))
 
