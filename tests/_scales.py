@@ -511,6 +511,16 @@ _SLOW = [
     solids.Viscoelastic.from_prony(K=3.0, G=1.0, shear=[(0.8, 0.3)]),
     solids.Viscoelastic.from_prony(K=12.0, G=8.0, shear=[(4.0, 1.0)]),
 ]
+# The line search goes from the sound cell to the cracked one in a step where the fall beyond the peak is slow.
+_CRACKED = [
+    solids.Damage(lam=1.5, mu=1.0, curve=solids.LinearSoftening(strength=0.02, energy=0.01), measure=solids.EnergyNorm(), size=1.0),
+    solids.Damage(
+        lam=4.0, mu=3.0, curve=solids.ExponentialSoftening(strength=0.03, energy=0.05), measure=solids.Mazars(), viscosity=0.5
+    ),
+    solids.Damage(
+        lam=4.0, mu=3.0, curve=solids.LinearSoftening(strength=0.02, energy=0.1), measure=solids.ModifiedMises(4.0), size=1.0
+    ),
+]
 
 HISTORY = [
     Row(
@@ -528,6 +538,14 @@ HISTORY = [
         _span(0.5, _E2),
         _span(0.2, _half(_E2)),
         lambda s: s.laws[0].branches[0].tau,
+        _span(0.5, _NO2),
+    ),
+    Row(
+        "2d-damage",
+        lambda: PeriodicCell(_image((4, 4), 3), _CRACKED, solver=_TIGHT),
+        _span(0.5, _E2),
+        _span(0.2, _half(_E2)),
+        lambda s: s.laws[0].curve.strength,
         _span(0.5, _NO2),
     ),
 ]
