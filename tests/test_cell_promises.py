@@ -7,8 +7,7 @@ import pytest
 from jax import lax
 
 import jaxmsm as msm
-from jaxmsm.solids import cast
-from jaxmsm.solids import J2, Elastic, Law, Linear, NeoHookean
+from jaxmsm.solids import J2, Elastic, Law, Linear, NeoHookean, cast
 from jaxmsm.solve import NewtonKrylov
 from jaxmsm.space import AbstractRule
 

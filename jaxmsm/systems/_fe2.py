@@ -89,12 +89,16 @@ def plate(options: Options) -> Mesh:
 
 
 def inclusion(options: Options) -> np.ndarray:
-    """A round inclusion in the middle of the cell, by the centers of the voxels."""
+    """The cell's image."""
     d = options.dimension
-    n = options.voxels or (16 if d == 2 else 6)
+    return round_inclusion(options.voxels or (16 if d == 2 else 6), d, options.fraction)
+
+
+def round_inclusion(n: int, d: int, fraction: float) -> np.ndarray:
+    """A round inclusion (label 1) in the middle of n^d voxels, by their centers."""
     x = (np.arange(n) + 0.5) / n - 0.5
     r = np.sqrt(sum(c**2 for c in np.meshgrid(*(x,) * d, indexing="ij")))
-    radius = np.sqrt(options.fraction / np.pi) if d == 2 else (3 * options.fraction / (4 * np.pi)) ** (1 / 3)
+    radius = np.sqrt(fraction / np.pi) if d == 2 else (3 * fraction / (4 * np.pi)) ** (1 / 3)
     return (r < radius).astype(np.int32)
 
 
