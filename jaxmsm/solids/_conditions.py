@@ -169,7 +169,7 @@ class Traction(AbstractForce):
             shape, normals = facet_normals(points[facets.nodes], facets.element)
             area = jnp.sqrt(jnp.sum(normals**2, -1))
             share = jnp.einsum("qk,qf->fk", shape, area) * thickness
-            total = total.at[facets.nodes].add(share[:, :, None] * self.value)
+            total = total.at[facets.nodes].add(share[:, :, None] * jnp.broadcast_to(self.value, points.shape[1:])[None, None])
         return total
 
 
@@ -276,7 +276,7 @@ class Springs(AbstractFollower):
     def answer(self, x0, u, size, element):
         shape, normals = facet_normals(x0[None], element)
         area = jnp.sqrt(jnp.sum(normals[:, 0] ** 2, -1))
-        return size * jnp.einsum("qk,q,qd->kd", shape, area, self.stiffness * (shape @ u))
+        return size * jnp.einsum("qk,q,qd,d->kd", shape, area, shape @ u, jnp.broadcast_to(self.stiffness, x0.shape[1:]))
 
 
 class Constraints(eqx.Module):
