@@ -100,6 +100,10 @@ class AbstractScale(eqx.Module):
         del load
         return None
 
+    def primed(self, load: Tree) -> Tree:
+        """As `cold`, with room for what `linearize` learns, for whoever asks for slopes step after step."""
+        return self.cold(load)
+
     def linearize(self, load: Tree, state: Tree = None, *, guess: Tree = None) -> tuple[Solution, Tree]:
         """The answer and its slope in the float leaves of the load, by forward differentiation."""
         diff, static = eqx.partition(load, eqx.is_inexact_array)
@@ -130,6 +134,9 @@ class Guarded(AbstractScale):
 
     def cold(self, load):
         return self.scale.cold(load)
+
+    def primed(self, load):
+        return self.scale.primed(load)
 
     def __call__(self, load, state=None, *, guess=None):
         state = self.init(load) if state is None else state

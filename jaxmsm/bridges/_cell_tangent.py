@@ -10,8 +10,10 @@ from ._cell_solve import Cell, Inverse
 from ._kernel import Conditions, Unknown
 
 
-def consistent_tangent(cell: Cell, z: Unknown, given: Conditions) -> tuple[Float[Array, "..."], Unknown, Array, Array]:
-    """dP/dF at equilibrium, the columns dz/dF, the iterations they took, and whether all of them converged.
+def consistent_tangent(
+    cell: Cell, z: Unknown, given: Conditions, start: Unknown | None
+) -> tuple[Float[Array, "..."], Unknown, Array, Array]:
+    """dP/dF at equilibrium, the columns dz/dF (from `start`), the iterations they took, and whether all of them converged.
 
     For a symmetric tangent the entries are the stationary values of the bilinear form a(e_r + x_r, e_s + x_s) of the columns x,
     so their first derivative needs no adjoint solve and their error is the product of two columns' errors.
@@ -19,12 +21,17 @@ def consistent_tangent(cell: Cell, z: Unknown, given: Conditions) -> tuple[Float
     load, params = given.load.F, (z, given)
     system = _Columns(cell, directions(load.shape, cell.kernel.small).astype(load.dtype))
     whole, stress = system.forces(system.none(hold(params)), hold(params))
-    columns, left, good, steps = system.solve(-whole, whole, hold(params), to_root=cell.symmetric)
+    near, force = system.none(hold(params)), whole
+    if start is not None:
+        near = jnp.tensordot(system.basis, jnp.where(jnp.all(jnp.isfinite(start[0])), start[0], 0), load.ndim)
+        force, stress = system.forces(near, hold(params))
+    change, left, good, steps = system.solve(-force, whole, hold(params), to_root=cell.symmetric)
     converged = jnp.all(good)
-    columns = hold(jnp.where(converged, columns, 0))
+    columns = hold(jnp.where(converged, near + change, 0))
     if cell.symmetric:
-        # The energy by what is known: K x_s = -whole_s - left_s, and by symmetry e_r : <A grad x_s> = whole_r . x_s.
-        matrix = _inner(system.basis, stress) + _inner(whole, columns) - _inner(columns, left)
+        # The energy by what is known, f and s being force and stress of the first columns y: a(e_r + x_r, e_s + y_s) = e_r : s_s +
+        # x_r . f_s, and of the change a(e_r + x_r, x_s - y_s) = -left_r . (x_s - y_s).
+        matrix = _inner(system.basis, stress) + _inner(columns, force) - _inner(left, change)
         matrix = stationary(system.energy, system.residuals, system.derived, system.refine, matrix, columns, params)
     else:
         matrix = system.stress(implicit(system.residuals, system.derived, columns, params), params)

@@ -140,6 +140,9 @@ class PeriodicCell(AbstractScale):
         like = lambda x: jnp.zeros((*load.F.shape, *x.shape), x.dtype)
         return Guess(u, e, load.F, (like(u), like(e)) if columns else None)
 
+    def primed(self, load):
+        return self.cold(load, columns=True)
+
     def _checked(self, load: Tree) -> Tree:
         return checked_load(split_time(load)[0], (self.kernel.load_shape,))
 
@@ -154,8 +157,9 @@ class PeriodicCell(AbstractScale):
 
         The columns are solved to the root of the tolerance and corrected by their residual, which makes the error of a
         symmetric tangent quadratic in theirs. The guess returned holds the columns, unless one without came in (a guess keeps
-        its tree; `cold(load, columns=True)` is one with): the next solve starts from a first-order prediction. Of a `Span` the
-        slope is one, with the slopes in the times by one more solve.
+        its tree; `primed(load)` is one with): the next solve starts from a first-order prediction and the next columns from
+        these. While nothing flows and the laws are those of small strain both are found as they are, by their residuals, and
+        nothing is solved. Of a `Span` the slope is one, with the slopes in the times by one more solve.
         """
         whole, (load, dt) = load, split_time(load)
         load = self._checked(load)
@@ -172,7 +176,7 @@ class PeriodicCell(AbstractScale):
             solution, z, given = answered(None)[1]
         else:
             _, rate, (solution, z, given) = jax.jvp(answered, (dt,), (jnp.ones_like(dt),), has_aux=True)
-        slope, columns, steps, converged = consistent_tangent(self, z, given)
+        slope, columns, steps, converged = consistent_tangent(self, z, given, None if guess is None else guess.columns)
         ok = solution.ok & converged
         slope = jnp.where(ok, slope, jnp.nan)
         result = RESULTS.where(solution.ok & ~converged, RESULTS.stagnation, solution.result)

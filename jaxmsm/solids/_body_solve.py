@@ -125,10 +125,12 @@ class Stiffness(eqx.Module):
 
     Attributes:
         matrices: element matrices of the parts and of follower forces.
+        guesses: of the points, with what their slopes have taught.
         noise: what the round-off of a deformation makes of the balance.
     """
 
     matrices: tuple[Float[Array, "e m m"], ...]
+    guesses: tuple[Tree, ...]
     noise: Float[Array, ""]
 
     def product(self, given: Given, u: Float[Array, "n d"]) -> Float[Array, "n d"]:
@@ -162,16 +164,17 @@ def _turned(K: Float[Array, "e m m"], Q: Float[Array, "e k d d"]) -> Float[Array
 
 def stiffness(given: Given, u: Float[Array, "n d"], guesses: tuple[Tree, ...]) -> Stiffness:
     """The consistent tangent at a displacement."""
-    matrices, square = [], jnp.zeros((), u.dtype)
+    matrices, learned, square = [], [], jnp.zeros((), u.dtype)
     for (part, at), past, guess in zip(given.points(), given.state, guesses, strict=True):
         local = part.local(u)
         answer, A = part.material.linearize(part.deformation(local, at), past, guess, given.time)
         matrices.append(part.stiffness(local, answer.P, A, at))
+        learned.append(answer.guess)
         stiff = jnp.sqrt(jnp.sum(A**2, (0, 1, 2, 3))) * at.weights
         square = square + jnp.sum(jnp.sum(stiff[:, None] * jnp.sqrt(jnp.sum(at.slopes**2, 2)), 0) ** 2)
     for follower, block, size in _followers(given):
         matrices.append(facet_stiffness(follower, block, given.body.mesh.points, u, size))
-    return Stiffness(tuple(matrices), jnp.finfo(u.dtype).eps * jnp.sqrt(square))
+    return Stiffness(tuple(matrices), tuple(learned), jnp.finfo(u.dtype).eps * jnp.sqrt(square))
 
 
 def inverse(given: Given, K: Stiffness, dtype, *, transposed: bool = False) -> tuple[Inverse, Elementwise]:
@@ -214,7 +217,7 @@ def _search(given: Given, guess: Guess) -> tuple[Array, tuple[Tree, ...], Verdic
         solve = inverse(given, K, inner)[0]
         dq, report = solve((rhs / size).astype(inner), eta.astype(inner))
         dq = size * dq.astype(u.dtype)
-        return dq, held.spread(dq) + jump, K.noise, report
+        return dq, held.spread(dq) + jump, K.noise, report, (K.guesses, carried[1])
 
     problem = Incremental(evaluate, direction, missing, body.linear)
     start = (guess.points, Verdict(jnp.asarray(-1), RESULTS.successful))

@@ -21,6 +21,7 @@ from ..space import AbstractRule, Block, Points
 from ._kinematics import eye, parts, whole
 from ._law import AbstractLaw
 from ._medium import Medium, cast
+from ._parameters import is_uniform
 
 
 class Answer(eqx.Module):
@@ -96,7 +97,11 @@ class Formula(AbstractMaterial):
 
     def _medium(self, F, time: Span | None) -> Medium:
         laws = cast(self.laws, F.dtype)
-        medium = Medium.of_field(laws[0], F.shape[-1:]) if self.labels is None else Medium.of_phases(laws, self.labels)
+        labels = self.labels
+        if labels is None and is_uniform(laws[0]):
+            # Copies of the weights of a network, one a point, would be most of its work.
+            labels = jnp.zeros(F.shape[-1], jnp.int32)
+        medium = Medium.of_field(laws[0], F.shape[-1:]) if labels is None else Medium.of_phases(laws, labels)
         return medium if time is None else medium.during(time.t1 - time.t0)
 
     def init(self, F, time):
@@ -160,7 +165,7 @@ class Living(AbstractMaterial):
         return self.scale.init(self._loads(F, time))
 
     def cold(self, F, time):
-        return self.scale.cold(self._loads(F, time))
+        return self.scale.primed(self._loads(F, time))
 
     def __call__(self, F, past, guess, time):
         return self._answer(self.scale(self._loads(F, time), past, guess=guess), F)

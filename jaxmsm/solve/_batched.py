@@ -45,7 +45,13 @@ class Batched(AbstractScale):
         return _plain(self, lambda scale, load, key: scale.init(load, key=key), load, keys)
 
     def cold(self, load):
-        guess = _plain(self, lambda scale, load, _: scale.cold(load), load, None)
+        return self._first(lambda scale, load, _: scale.cold(load), load)
+
+    def primed(self, load):
+        return self._first(lambda scale, load, _: scale.primed(load), load)
+
+    def _first(self, method: Callable, load: Tree) -> Tree:
+        guess = _plain(self, method, load, None)
         n = size(eqx.filter(load, is_array))
         return Sorted(guess, jnp.zeros(n, jnp.float32)) if isinstance(self.order, LastCost) else guess
 

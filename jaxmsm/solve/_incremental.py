@@ -20,8 +20,8 @@ class Incremental(eqx.Module):
     Attributes:
         evaluate: `evaluate(u, carried) -> (r, scale, admissible, carried)`: the residual in the unknowns, and the size of the
             forces it is the balance of.
-        direction: `direction(u, r, carried, eta) -> (dq, du, floor, LinearReport)`: the Newton step in the unknowns and in the
-            displacement (with what is imposed and not yet there), to a relative residual eta; and what round-off makes of r.
+        direction: `direction(u, r, carried, eta) -> (dq, du, floor, LinearReport, carried)`: the Newton step in the unknowns and
+            in the displacement (with what is imposed and not yet there), to a relative residual eta; and what round-off makes of r.
         missing: `missing(u)`: something imposed is not yet there.
         linear: the residual is affine.
     """
@@ -74,7 +74,7 @@ def incremental(problem: Incremental, start: Array, carried: Tree, how: NewtonKr
         at, scale = s.at, jnp.where(s.scale > 0, s.scale, 1)
         loosest = jnp.minimum(how.forcing, jnp.maximum(at.size / scale, rtol))
         eta = 0.5 * rtol * jnp.ones_like(scale) if problem.linear else loosest
-        dq, du, floor, report = problem.direction(at.z, at.r, at.carried, eta)
+        dq, du, floor, report, carried = problem.direction(at.z, at.r, at.carried, eta)
 
         def evaluate(u, kept):
             r, scale, admissible, carried = problem.evaluate(u, kept[0])
@@ -82,7 +82,7 @@ def incremental(problem: Incremental, start: Array, carried: Tree, how: NewtonKr
 
         z, r, admissible, (carried, new), stuck = search(
             evaluate,
-            Point(at.z, at.r, at.size, at.admissible, (at.carried, s.scale)),
+            Point(at.z, at.r, at.size, at.admissible, (carried, s.scale)),
             du,
             how.searches,
             toward=dq,
