@@ -10,12 +10,12 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from .._typing import Tree
 from ._finite import upright
-from ._kinematics import Number, cofactor, cut, ddot, det, number, pad, parts
+from ._kinematics import Number, cofactor, cut, det, number, pad, parts
 from ._law import AbstractLaw
 
 
 class InputConvex(eqx.Module):
-    """A random network N(I1 - 3, I2 - 3, J - 1), convex in its inputs, that does not decrease in the first two.
+    """A random network N(I1 - 3, I2 - 3, J - 1), convex in its inputs, that does not decrease in any but the last.
 
     Weights act through softplus, layers through the smooth ramp (x + sqrt(x^2 + 4)) / 2, which is cheaper; those of J are free.
 
@@ -23,7 +23,7 @@ class InputConvex(eqx.Module):
 
     Attributes:
         forward: weights between layers; they act through softplus.
-        skip: weights of the inputs in each layer; those of I1 and I2 act through softplus.
+        skip: weights of the inputs in each layer; all but those of the last input, J, act through softplus.
         bias: of each layer.
     """
 
@@ -31,12 +31,13 @@ class InputConvex(eqx.Module):
     skip: tuple[Float[Array, "..."], ...]
     bias: tuple[Float[Array, "..."], ...]
 
-    def __init__(self, *, key: PRNGKeyArray, width: int = 8, depth: int = 2):
+    def __init__(self, *, key: PRNGKeyArray, width: int = 8, depth: int = 2, inputs: int = 3):
         """A random network.
 
         Args:
             width: units of a layer.
             depth: hidden layers.
+            inputs: how many; 5 for a `Polyconvex(..., cubic=True)`.
         """
         sizes = (*(width,) * depth, 1)
         keys = jax.random.split(key, 2 * len(sizes))
@@ -44,17 +45,17 @@ class InputConvex(eqx.Module):
         self.forward = tuple(
             jax.random.normal(k, (out, before)) * 0.5 - 2 for k, out, before in zip(keys, sizes[1:], sizes[:-1], strict=False)
         )
-        self.skip = tuple(jax.random.normal(k, (out, 3)) * 0.5 - 0.5 for k, out in zip(keys[len(sizes) :], sizes, strict=True))
+        self.skip = tuple(jax.random.normal(k, (out, inputs)) * 0.5 - 0.5 for k, out in zip(keys[len(sizes) :], sizes, strict=True))
         self.bias = tuple(jnp.zeros(out) for out in sizes)
 
-    def __call__(self, x: Float[Array, "3"]) -> Float[Array, ""]:
+    def __call__(self, x: Float[Array, " n"]) -> Float[Array, ""]:
         """N, a number."""
         y: Any = None
+        rising = jnp.arange(x.size) < x.size - 1
         for k, (skip, bias) in enumerate(zip(self.skip, self.bias, strict=True)):
             last = k == len(self.bias) - 1
-            through = jax.nn.softplus(skip)
             # A term linear in J keeps convexity whatever its sign; one that is linear in an invariant must not fall with it.
-            weights = jnp.stack([through[:, 0], through[:, 1], skip[:, 2]], 1)
+            weights = jnp.where(rising[None, :], jax.nn.softplus(skip), skip)
             z = jnp.sum(weights * x[None, :], 1) + bias
             if y is not None:
                 z = z + jnp.sum(jax.nn.softplus(self.forward[k - 1]) * y[None, :], 1)
@@ -69,7 +70,11 @@ class Polyconvex(AbstractLaw):
         I1 = |F|^2 - 3,  I2 = |cof F|^2 - 3,  J = det F,  n = 2 N_1 + 4 N_2 + N_J at F = I.
 
     Objective and isotropic, because it depends on invariants, and stress-free at F = I, because the term in n, linear in J, says
-    so. Polyconvex, where N is convex in its inputs and does not decrease in I1 and I2: `InputConvex` is whatever its weights are.
+    so. Polyconvex, where N is convex in its inputs and does not decrease in any but J: `InputConvex` is whatever its weights are.
+
+    With the symmetry of the cube along the axes (`cubic`), as of a cell whose image has it, two more inputs stand before J:
+    I4 = sum |F e_i|^4 - 3 and I5 = sum |cof F e_i|^4 - 3, convex as powers of lengths are, and n gains 4 N_4 + 8 N_5. In the plane
+    I1, I4 and J tell apart all that this symmetry does; in space not quite all.
 
     Valid: det F > 0, where the growth term keeps F from collapsing. In the plane: plane strain.
     Source: Linden et al., J. Mech. Phys. Solids 179 (2023) 105363, sections 3 and 4 (invariants, growth and stress correction).
@@ -77,32 +82,38 @@ class Polyconvex(AbstractLaw):
     Attributes:
         weights: the arrays of the network, to be trained.
         form: the rest of it.
+        cubic: the inputs are (I1, I2, I4, I5, J - 1).
         growth: factor of the growth term, through softplus.
         scale: unit of stress that the network's energy is counted in.
     """
 
     symmetric: ClassVar[bool] = True
 
-    weights: Tree
+    weights: Tree = eqx.field(metadata={"uniform": True})
     form: Any = eqx.field(static=True)
+    cubic: bool = eqx.field(static=True)
     growth: Number = eqx.field(converter=number)
     scale: Number = eqx.field(converter=number)
 
-    def __init__(self, network: Callable | None = None, *, key: PRNGKeyArray | None = None, scale: Number = 1.0):
+    def __init__(
+        self, network: Callable | None = None, *, key: PRNGKeyArray | None = None, scale: Number = 1.0, cubic: bool = False
+    ):
         """The law of a network.
 
         Args:
             network: `network((I1, I2, J - 1)) -> number`, an Equinox module with smooth activations; None: a random `InputConvex`.
             key: of the random one.
             scale: unit of stress.
+            cubic: the symmetry of the cube, and five inputs.
         """
         if network is None and key is not None:
-            network = InputConvex(key=key)
+            network = InputConvex(key=key, inputs=5 if cubic else 3)
         elif network is None or key is not None:
             raise ValueError("Argument `network` must be given, or else `key` for a random one, but neither is, or both are.")
         self.weights, self.form = eqx.partition(network, eqx.is_inexact_array)
         self.growth = 0.0
         self.scale = scale
+        self.cubic = cubic
 
     @property
     def network(self) -> Callable:
@@ -117,11 +128,13 @@ class Polyconvex(AbstractLaw):
         safe = jnp.where(J > 0, J, 1)
         network = lambda x: jnp.reshape(self.network(x), ())
         # At F = I the network's slope is its stress; a term linear in J takes it away.
-        at_rest = jnp.zeros(3, F.dtype)
-        n = jnp.sum(jax.grad(network)(at_rest) * jnp.asarray([2, 4, 1], F.dtype))
+        slopes = [2, 4, 4, 8, 1] if self.cubic else [2, 4, 1]
+        at_rest = jnp.zeros(len(slopes), F.dtype)
+        n = jnp.sum(jax.grad(network)(at_rest) * jnp.asarray(slopes, F.dtype))
         growth = jax.nn.softplus(self.growth) * jnp.square(safe + 1 / safe - 2)
-        inputs = jnp.stack([ddot(full, full) - 3, ddot(H, H) - 3, J - 1])
-        return self.scale * (network(inputs) - network(at_rest) - n * (J - 1) + growth)
+        squares = [jnp.sum(full**2, 0), jnp.sum(H**2, 0)]
+        inputs = [jnp.sum(x) - 3 for x in squares] + [jnp.sum(x**2) - 3 for x in squares if self.cubic] + [J - 1]
+        return self.scale * (network(jnp.stack(inputs)) - network(at_rest) - n * (J - 1) + growth)
 
     def __call__(self, F, past):
         return cut(jax.grad(self.energy)(F), F.shape[0]), past

@@ -32,7 +32,10 @@ class Parametric(eqx.Module):
 
 
 def leaf_ranks(tree: Any) -> list[int | None]:
-    """How many axes every leaf of floats of a law has at a point; None where only its author knows (the parameters of `Law`)."""
+    """How many axes every leaf of floats of a law has at a point; None where only its author knows (the parameters of `Law`).
+
+    A field whose metadata say `uniform` (the weights of a network) is the same at all points: its leaves have the axes they have.
+    """
     if isinstance(tree, tuple):
         return [rank for x in tree for rank in leaf_ranks(x)]
     if not isinstance(tree, eqx.Module):
@@ -42,11 +45,19 @@ def leaf_ranks(tree: Any) -> list[int | None]:
         if not f.metadata.get("static", False):
             converter: Any = f.metadata.get("converter")
             rank, held = {number: 0, array: 2}.get(converter), getattr(tree, f.name)
-            if rank is None:
+            if f.metadata.get("uniform", False):
+                found += [jnp.ndim(x) for x in jax.tree.leaves(held) if is_number(x)]
+            elif rank is None:
                 found += leaf_ranks(held)
             elif held is not None:
                 found.append(rank)
     return found
+
+
+def is_uniform(law: Any) -> bool:
+    """No leaf of the law is a field over points."""
+    leaves = [x for x in jax.tree.leaves(law) if is_number(x)]
+    return all(jnp.ndim(x) == (rank or 0) for x, rank in zip(leaves, leaf_ranks(law), strict=True))
 
 
 def _is_float(x: Any) -> bool:
