@@ -27,9 +27,9 @@ from jaxmsm import (
     batched,
     solids,
 )
-from jaxmsm.bridges import GreenJacobi
+from jaxmsm.bridges import GreenJacobi, Skipping
 from jaxmsm.solve import Batched, NewtonKrylov
-from jaxmsm.space import LinearDisplacement, MeanDilatation, Reduced, UniformTraction
+from jaxmsm.space import TRI6, LinearDisplacement, MeanDilatation, Mesh, Reduced, UniformTraction, box
 
 
 @dataclass(frozen=True)
@@ -550,4 +550,69 @@ HISTORY = [
     ),
 ]
 
-ROWS = {row.name: row for row in [*GENERIC, *PLANE, *SPACE, *HISTORY]}
+
+def _number(x):
+    return jnp.asarray(x, float)
+
+
+def _halves():
+    """Two elements, each a set."""
+    mesh = box((2, 1))
+    halves = {"left half": np.array([0]), "right half": np.array([1])}
+    return Mesh(mesh.points, mesh.blocks, element_sets=halves, facet_sets=mesh.facet_sets)
+
+
+def _body(law, *conditions, mesh=None, rule=None):
+    mesh = box((2, 1)) if mesh is None else mesh
+    observe = (solids.Reaction("right"), solids.Displacement("top"))
+    return solids.Body(mesh, law, [solids.Fixed("left"), *conditions], observe=observe, rule=rule, solver=_TIGHT)
+
+
+_LOADED = solids.Traction("top", (0.3, -0.2))
+_PULLED = solids.Moved("right", (0,), 1.0)
+
+BODIES = [
+    Row(
+        "body-rubber",
+        lambda: _body(solids.NeoHookean(lam=2.0, mu=1.0), _PULLED, _LOADED, mesh=box((2, 1), element=TRI6)),
+        _number(0.1),
+        _number(0.05),
+        lambda s: s.parts[0].material.laws[0].mu,
+        _number(0.0),
+        {"out_of_range": _number(-3.0)},
+    ),
+    Row(
+        "body-metal",
+        lambda: _body({"left half": _METAL[0], "right half": _METAL[1]}, _PULLED, mesh=_halves(), rule=MeanDilatation()),
+        _number(0.05),
+        _number(0.03),
+        lambda s: s.parts[0].material.laws[0].hardening.sy,
+        _number(0.0),
+    ),
+    Row(
+        "body-pressed",
+        lambda: _body(solids.NeoHookean(lam=2.0, mu=1.0), solids.Pressure("top", 0.5), solids.Springs("right", 0.3)),
+        _number(0.1),
+        _number(0.05),
+        lambda s: s.followers[0][0].value,
+        _number(0.0),
+    ),
+    Row(
+        "body-of-cells",
+        lambda: _body(_cell((4, 4), _METAL), _PULLED, mesh=box((1, 1))),
+        _number(0.05),
+        _number(0.03),
+        lambda s: s.parts[0].material.scale.scale.laws[0].mu,
+        _number(0.0),
+    ),
+    Row(
+        "skipping",
+        lambda: Skipping(_cell((4, 4), _METAL)),
+        _E2,
+        _half(_E2),
+        lambda s: s.cell.laws[0].mu,
+        _NO2,
+    ),
+]
+
+ROWS = {row.name: row for row in [*GENERIC, *PLANE, *SPACE, *HISTORY, *BODIES]}

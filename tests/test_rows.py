@@ -5,7 +5,7 @@ from itertools import combinations, product
 
 import equinox as eqx
 import pytest
-from _scales import HISTORY, PLANE, SPACE
+from _scales import BODIES, HISTORY, PLANE, SPACE
 
 from jaxmsm import Mixed, solids
 from jaxmsm.solids import J2, Eigenstrain, PlaneStress, Thermal
@@ -86,5 +86,5 @@ def held(tree):
 
 def test_no_two_rows_share_a_name():
     # Of two the first would never be run.
-    names = [row.name for row in PLANE + SPACE + HISTORY]
+    names = [row.name for row in PLANE + SPACE + HISTORY + BODIES]
     assert len(set(names)) == len(names)

@@ -80,6 +80,17 @@ class Local(eqx.Module):
         return [jax.tree.map(jnp.add, first, others[0]), *others[1:]]
 
 
+class _Weighted(eqx.Module):
+    """Conditions with a number at every point."""
+
+    given: Conditions
+    factor: Float[Array, "Q M"]
+
+    def split(self, count: int) -> tuple[Tree, Callable[[Tree], "_Weighted"]]:
+        rows, whole = self.given.split(count)
+        return (rows, split_voxels(self.factor, count)), lambda row: _Weighted(whole(row[0]), row[1])
+
+
 class _Stack(eqx.Module):
     """What was made slab by slab."""
 
@@ -188,6 +199,19 @@ class Kernel(eqx.Module):
         """The residual, and whether all laws admit the deformation."""
         forces, stress, admissible = self.evaluate(z[0], self.mean(z, given.load), given, lambda x: x.admissible)
         return self.balance(forces, stress, given.load), jnp.all(admissible)
+
+    def reach(self, z: Unknown, given: Conditions, factor: Float[Array, "Q M"]) -> Float[Array, ""]:
+        """The least of the laws' margins, each over its point's factor, at small strain."""
+        mean = self.mean(z, given.load)
+
+        def local(part, corners, weighted):
+            f = parts(part.grid.gradient(corners) + mean[:, :, None, None], 2)
+            if part.grid.rule.coupled:
+                f = parts(part.grid.rule.strain(whole(f), True), 2)
+            margin = weighted.given.medium.margin(f, weighted.given.past)
+            return (), (), jnp.min(jnp.where(jnp.isfinite(weighted.factor), margin / weighted.factor, 0))
+
+        return jnp.min(self._through(local, z[0], _Weighted(given, factor))[2])
 
     def gradients(self, corners: Float[Array, "..."], mean: Float[Array, "..."]) -> list[Any]:
         """The deformation at the points, by components (Q, M), or the mean and the modes of the rest, (1, M) each.

@@ -129,7 +129,7 @@ class Stiffness(eqx.Module):
         noise: what the round-off of a deformation makes of the balance.
     """
 
-    matrices: tuple[Float[Array, "e m m"], ...]
+    matrices: tuple[Float[Array, "_ _ _"], ...]
     guesses: tuple[Tree, ...]
     noise: Float[Array, ""]
 

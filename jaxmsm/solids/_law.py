@@ -78,6 +78,14 @@ class AbstractLaw(Parametric):
         del past
         return jnp.all(jnp.isfinite(F))
 
+    def margin(self, F: Float[Array, "..."], past: Tree) -> Float[Array, ""]:
+        """Any change of sym F no larger than this (Frobenius norm) keeps the law affine, as it is undeformed, and its history.
+
+        Zero where that is not known.
+        """
+        del past
+        return jnp.full((), jnp.inf if self.linear and self.small else 0, F.dtype)
+
     def answer(self, F: Float[Array, "..."], past: Tree) -> tuple[Float[Array, "..."], Tree, Bool[Array, ""]]:
         """Stress, next history and admissibility at once, for laws that find all three by one iteration."""
         return *pair(

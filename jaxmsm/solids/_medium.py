@@ -202,10 +202,19 @@ class Medium(eqx.Module):
         for g, history in zip(self.groups, past, strict=True):
             own = self._own(g)
             P, new, fine = self._over(g, lambda law, f, p: law.by_components(f, p), _seen(f, own), history)
-            admissible &= fine if own is None else fine | ~own
+            admissible &= fine if own is None else fine | ~own[None]
             stress = P if stress is None or own is None else _where(own, P, stress)
             following.append(new if own is None else _where(own, new, history))
         return stress, tuple(following), admissible
+
+    def margin(self, f: Any, past: Tree) -> Float[Array, "Q M"]:
+        """The laws' margins at every point."""
+        out: Any = None
+        for g, history in zip(self.groups, past, strict=True):
+            own = self._own(g)
+            margin = self._over(g, lambda law, f, p: law.margin(whole(f), p), _seen(f, own), history)
+            out = margin if out is None or own is None else jnp.where(own[None], margin, out)
+        return out
 
     def undeformed_tangent(self, load_shape: tuple[int, ...], dtype) -> Float[Array, "..."]:
         """dP/dF of the undeformed virgin medium, (d, d, d, d, M) or (d, d, M)."""

@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float
 from .._scale import hold
 from ..solve import implicit_scalar
 from ._hardening import AbstractHardening, ArmstrongFrederick, Prager
-from ._kinematics import Number, Parts, finite, number
+from ._kinematics import Number, Parts, finite, number, parts
 from ._law import ComponentLaw
 from ._parameters import isotropic, lame, not_negative
 
@@ -102,6 +102,13 @@ class J2(ComponentLaw):
             back = self._kept(step) * (past.back + 2 / 3 * self.kinematic.C * flow)
         following = Plastic(past.strain + flow, past.alpha + step, back)
         return _tensor(s, len(f)), following, finite(f) & converged
+
+    def margin(self, F, past):
+        # The equivalent stress changes by at most sqrt(3/2) 2 mu times the norm of the strain.
+        trial, _ = self._trial(parts(F), past)
+        back = None if past.back is None else _split(past.back)
+        left = -_excess(jnp.zeros_like(trial[0]), _Given(self, (trial, back), past.alpha))
+        return jnp.maximum(left, 0) / (6**0.5 * self.mu)
 
     def _trial(self, f: Parts, past: Plastic) -> tuple[Six, Float[Array, ""]]:
         """The deviatoric stress if nothing flowed, and the change of volume."""
