@@ -19,6 +19,7 @@ from ._conditions import AbstractCondition, AbstractFollower, AbstractForce, Con
 from ._law import AbstractLaw
 from ._observe import Displacement, placed
 from ._part import AbstractMaterial, Formula, Part, living
+from ._shared import devices_of, solve_shared
 
 _GROUP = {2: 25, 3: 125}
 """Nodes of a group of the coarse space."""
@@ -81,7 +82,8 @@ class Body(AbstractScale):
         Args:
             mesh: its elements.
             law: what stands at every point, or one for each set of elements by name. A scale is solved at all points in one batch;
-                `batched(cell, ...)` says how. A law may have fields over the elements as leaves.
+                `batched(cell, ...)` says how: with `mesh` the points are divided among devices, and the whole solve of the body
+                runs on all of them. A law may have fields over the elements as leaves.
             conditions: supports, displacements and forces.
             observe: what is answered, an observer or a tree of them (default: `Displacement()`).
             rule: `Full()`, or `MeanDilatation()` against volumetric locking (B-bar for small strain, F-bar).
@@ -150,7 +152,8 @@ class Body(AbstractScale):
         load = _checked(load, self)
         state = self.init(load) if state is None else state
         guess = self.cold(load) if guess is None else guess
-        return solve(self, load, state, guess)[0]
+        devices = devices_of(self)
+        return solve(self, load, state, guess)[0] if devices is None else solve_shared(self, load, state, guess, devices)
 
 
 def where_of(condition: Any) -> Any:

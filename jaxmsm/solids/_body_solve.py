@@ -228,6 +228,8 @@ def _search(given: Given, guess: Guess) -> tuple[Array, tuple[Tree, ...], Verdic
     for x in jax.tree.leaves((given.load, given.state, body)):
         if is_number(x):
             known &= ~jnp.any(jnp.isnan(x))
+    for part in body.parts:
+        known = part.material.agreed(known)
     result = RESULTS.where(known, result, RESULTS.nonfinite_input)
     return u, guesses, verdict, eqx.tree_at(lambda r: r.result, report, result), scale, trail
 

@@ -10,7 +10,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from .._model import Span
 from .._results import RESULTS
@@ -54,6 +54,10 @@ class AbstractMaterial(eqx.Module):
     @abc.abstractmethod
     def linear(self) -> bool:
         """Its answer is affine in the load."""
+
+    def agreed(self, flag: Bool[Array, ""]) -> Bool[Array, ""]:
+        """True where the flag is on every device that has points of this material."""
+        return flag
 
     @abc.abstractmethod
     def init(self, F: Float[Array, "d d q e"], time: Span | None) -> Tree:
@@ -154,7 +158,8 @@ class Living(AbstractMaterial):
     def linear(self):
         return False
 
-    def _loads(self, F, time: Span | None) -> Tree:
+    def loads(self, F, time: Span | None) -> Tree:
+        """The loads of the members."""
         rows = jnp.moveaxis(F.reshape(*F.shape[:2], -1), -1, 0)
         if time is None:
             return rows
@@ -162,13 +167,13 @@ class Living(AbstractMaterial):
         return Span(across(time.t0), across(time.t1), rows)
 
     def init(self, F, time):
-        return self.scale.init(self._loads(F, time))
+        return self.scale.init(self.loads(F, time))
 
     def cold(self, F, time):
-        return self.scale.primed(self._loads(F, time))
+        return self.scale.primed(self.loads(F, time))
 
     def __call__(self, F, past, guess, time):
-        return self._answer(self.scale(self._loads(F, time), past, guess=guess), F)
+        return self._answer(self.scale(self.loads(F, time), past, guess=guess), F)
 
     def _answer(self, solution, F) -> Answer:
         P = jnp.moveaxis(solution.value, 0, -1).reshape(F.shape)
@@ -176,10 +181,13 @@ class Living(AbstractMaterial):
         return Answer(P, solution.state, solution.guess, result, solution.stats)
 
     def linearize(self, F, past, guess, time):
-        solution, slope = self.scale.linearize(self._loads(F, time), past, guess=guess)
-        slope = slope.drive if isinstance(slope, Span) else slope
+        solution, slope = self.scale.linearize(self.loads(F, time), past, guess=guess)
         d = F.shape[0]
-        return self._answer(solution, F), jnp.moveaxis(slope, 0, -1).reshape(d, d, *F.shape)
+        return self._answer(solution, F), jnp.moveaxis(self.tangents(slope), 0, -1).reshape(d, d, *F.shape)
+
+    def tangents(self, slope: Tree) -> Float[Array, "n d d d d"]:
+        """The slopes of the members in the deformation alone."""
+        return slope.drive if isinstance(slope, Span) else slope
 
 
 def living(scale: AbstractScale) -> Living:

@@ -2,7 +2,7 @@
 
 from ._adjoint import implicit as implicit, implicit_scalar as implicit_scalar, stationary as stationary
 from ._asymptotes import Asymptotes as Asymptotes, MovingAsymptotes as MovingAsymptotes
-from ._batched import Batched as Batched, LastCost as LastCost, batched as batched
+from ._batched import Batched as Batched, LastCost as LastCost, batched as batched, split as split
 from ._budget import (
     Footprint as Footprint,
     chunk_for as chunk_for,
@@ -34,7 +34,7 @@ from ._newton import (
     less_work as less_work,
     root as root,
 )
-from ._spread import each as each
+from ._spread import each as each, pad as pad
 from ._systems import (
     AbstractSystem as AbstractSystem,
     Automatic as Automatic,

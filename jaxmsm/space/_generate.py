@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from itertools import permutations
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
 from ._elements import HEX8, QUAD4, Element
@@ -53,7 +52,7 @@ def box(
     where = np.stack(np.unravel_index(used, tuple(lattice)), -1)
     x = where / element.order * size
     x = x if mapping is None else np.asarray(mapping(x))
-    mesh = Mesh(x, Block(jnp.asarray(nodes.reshape(numbers.shape)), element))
+    mesh = Mesh(x, Block(nodes.reshape(numbers.shape), element))
     sides = {}
     for axis in range(d):
         for name, end in zip(_SIDES[axis], (0, lattice[axis] - 1), strict=True):
