@@ -15,6 +15,7 @@ from ._scale import AbstractScale as AbstractScale, Guarded as Guarded, Solution
 from .bridges import (
     AsLaw as AsLaw,
     Closed as Closed,
+    Fallback as Fallback,
     Flow as Flow,
     Laminate as Laminate,
     PeriodicCell as PeriodicCell,

@@ -15,6 +15,7 @@ from jaxmsm import (
     AsLaw,
     Closed,
     Energy,
+    Fallback,
     Flow,
     Guarded,
     Laminate,
@@ -27,7 +28,7 @@ from jaxmsm import (
     batched,
     solids,
 )
-from jaxmsm.bridges import GreenJacobi, Skipping
+from jaxmsm.bridges import GreenJacobi, Nearest, Skipping
 from jaxmsm.solve import Batched, NewtonKrylov
 from jaxmsm.space import TRI6, LinearDisplacement, MeanDilatation, Mesh, Reduced, UniformTraction, box
 
@@ -151,6 +152,19 @@ def _layers(first, second):
     return Laminate([first, second], [0.3, 0.7], [1.0, 0.5, -0.2])
 
 
+def _yielding(sy):
+    return solids.J2(lam=2.0, mu=1.0, hardening=solids.Linear(sy=sy, H=0.05))
+
+
+def _flat(load, solution):
+    del solution
+    return load.reshape(-1)
+
+
+def _near_rest():
+    return Nearest(jnp.eye(3).reshape(1, 9), jnp.ones(9), _flat)
+
+
 GENERIC = [
     Row(
         "closed",
@@ -203,6 +217,15 @@ GENERIC = [
         lambda s: s.many.scale.laws[0].mu,
         jnp.eye(3),
         {"out_of_range": _FLIPPED3},
+    ),
+    Row(
+        "fallback",
+        # In the passage from one to the other, with a step behind it that the other has yet to go through.
+        lambda: Fallback(_yielding(0.004), Closed(_yielding(0.003)), _near_rest(), 0.02, band=1.0, memory=2),
+        _E3,
+        0.5 * (_E3 + jnp.eye(3)),
+        lambda s: s.rve.law.mu,
+        jnp.eye(3),
     ),
     Row(
         "relaxed",
@@ -507,6 +530,16 @@ _SOFT = [
     solids.FiniteJ2(lam=4.0, mu=3.0, hardening=solids.Linear(sy=0.05, H=0.3)),
 ]
 
+
+def _units(sy):
+    """Of weights that do not depend on the precision, as random ones do."""
+    wave = lambda *shape: jnp.asarray(np.cos(np.arange(1.0, 1 + np.prod(shape))).reshape(shape), float)
+    raw = lambda x: jnp.asarray(np.log(np.expm1(x)), float)
+    soft = raw(np.array([0.05, 0.1]))
+    weights = solids.Units(jnp.eye(3) + 0.3 * wave(3, 3), wave(2, 3, 3), raw(sy * np.array([1.0, 2.0])), soft, soft)
+    return solids.PlasticNetwork(weights, scale=1.5, width=0.7)
+
+
 _SLOW = [
     solids.Viscoelastic.from_prony(K=3.0, G=1.0, shear=[(0.8, 0.3)]),
     solids.Viscoelastic.from_prony(K=12.0, G=8.0, shear=[(4.0, 1.0)]),
@@ -523,6 +556,14 @@ _CRACKED = [
 ]
 
 HISTORY = [
+    Row(
+        "2d-plastic-network",
+        lambda: _cell((4, 4), [_units(0.004), _units(0.03)]),
+        _E2,
+        _half(_E2),
+        lambda s: s.laws[0].scale,
+        _NO2,
+    ),
     Row(
         "2d-finite-metal",
         lambda: _cell((4, 4), _SOFT),

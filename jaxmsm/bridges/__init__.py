@@ -1,6 +1,7 @@
 """One scale disappears into another."""
 
 from ._closed import AsLaw as AsLaw, Closed as Closed
+from ._fallback import Fallback as Fallback, Nearest as Nearest
 from ._flow import Flow as Flow
 from ._laminate import Laminate as Laminate
 from ._periodic_cell import PeriodicCell as PeriodicCell

@@ -79,6 +79,7 @@ from ._observe import (
 from ._own import Law as Law
 from ._parameters import lame as lame, leaf_ranks as leaf_ranks
 from ._plastic import J2 as J2, Plastic as Plastic
+from ._plastic_network import PlasticNetwork as PlasticNetwork, Units as Units
 from ._stability import acoustic_eigenvalue as acoustic_eigenvalue
 from ._viscoelastic import Maxwell as Maxwell, Viscoelastic as Viscoelastic
 from ._wrappers import Eigenstrain as Eigenstrain, PlaneStress as PlaneStress, Rotated as Rotated, Thermal as Thermal

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from .._typing import Tree
 from ._finite import upright
-from ._kinematics import Number, cofactor, cut, det, number, pad, parts
+from ._kinematics import Number, cofactor, cut, ddot, det, number, pad, parts, total
 from ._law import AbstractLaw
 
 
@@ -37,7 +37,7 @@ class InputConvex(eqx.Module):
         Args:
             width: units of a layer.
             depth: hidden layers.
-            inputs: how many; 5 for a `Polyconvex(..., cubic=True)`.
+            inputs: how many; 7 for a `Polyconvex(..., cubic=True)`.
         """
         sizes = (*(width,) * depth, 1)
         keys = jax.random.split(key, 2 * len(sizes))
@@ -72,9 +72,10 @@ class Polyconvex(AbstractLaw):
     Objective and isotropic, because it depends on invariants, and stress-free at F = I, because the term in n, linear in J, says
     so. Polyconvex, where N is convex in its inputs and does not decrease in any but J: `InputConvex` is whatever its weights are.
 
-    With the symmetry of the cube along the axes (`cubic`), as of a cell whose image has it, two more inputs stand before J:
-    I4 = sum |F e_i|^4 - 3 and I5 = sum |cof F e_i|^4 - 3, convex as powers of lengths are, and n gains 4 N_4 + 8 N_5. In the plane
-    I1, I4 and J tell apart all that this symmetry does; in space not quite all.
+    With the symmetry of the cube along the axes (`cubic`), as of a cell whose image has it, four more inputs stand before J: of
+    A = F and then of A = cof F, sum |A e_i| - 3 over the axes and 3/4 sum |A b_i| - 3 over the four diagonals of the cube, convex
+    as lengths are; n gains N_3 + N_4 + 2 N_5 + 2 N_6. In the plane they tell apart all that this symmetry does; in space not
+    quite all.
 
     Valid: det F > 0, where the growth term keeps F from collapsing. In the plane: plane strain.
     Source: Linden et al., J. Mech. Phys. Solids 179 (2023) 105363, sections 3 and 4 (invariants, growth and stress correction).
@@ -82,7 +83,7 @@ class Polyconvex(AbstractLaw):
     Attributes:
         weights: the arrays of the network, to be trained.
         form: the rest of it.
-        cubic: the inputs are (I1, I2, I4, I5, J - 1).
+        cubic: the symmetry of the cube, with seven inputs.
         growth: factor of the growth term, through softplus.
         scale: unit of stress that the network's energy is counted in.
     """
@@ -104,10 +105,10 @@ class Polyconvex(AbstractLaw):
             network: `network((I1, I2, J - 1)) -> number`, an Equinox module with smooth activations; None: a random `InputConvex`.
             key: of the random one.
             scale: unit of stress.
-            cubic: the symmetry of the cube, and five inputs.
+            cubic: the symmetry of the cube, and seven inputs.
         """
         if network is None and key is not None:
-            network = InputConvex(key=key, inputs=5 if cubic else 3)
+            network = InputConvex(key=key, inputs=7 if cubic else 3)
         elif network is None or key is not None:
             raise ValueError("Argument `network` must be given, or else `key` for a random one, but neither is, or both are.")
         self.weights, self.form = eqx.partition(network, eqx.is_inexact_array)
@@ -128,13 +129,14 @@ class Polyconvex(AbstractLaw):
         safe = jnp.where(J > 0, J, 1)
         network = lambda x: jnp.reshape(self.network(x), ())
         # At F = I the network's slope is its stress; a term linear in J takes it away.
-        slopes = [2, 4, 4, 8, 1] if self.cubic else [2, 4, 1]
+        slopes = [2, 4, 1, 1, 2, 2, 1] if self.cubic else [2, 4, 1]
         at_rest = jnp.zeros(len(slopes), F.dtype)
         n = jnp.sum(jax.grad(network)(at_rest) * jnp.asarray(slopes, F.dtype))
         growth = jax.nn.softplus(self.growth) * jnp.square(safe + 1 / safe - 2)
-        squares = [jnp.sum(full**2, 0), jnp.sum(H**2, 0)]
-        inputs = [jnp.sum(x) - 3 for x in squares] + [jnp.sum(x**2) - 3 for x in squares if self.cubic] + [J - 1]
-        return self.scale * (network(jnp.stack(inputs)) - network(at_rest) - n * (J - 1) + growth)
+        inputs = [ddot(full, full) - 3, ddot(H, H) - 3]
+        if self.cubic:
+            inputs += [*_lengths(full), *_lengths(H)]
+        return self.scale * (network(jnp.stack([*inputs, J - 1])) - network(at_rest) - n * (J - 1) + growth)
 
     def __call__(self, F, past):
         return cut(jax.grad(self.energy)(F), F.shape[0]), past
@@ -142,3 +144,16 @@ class Polyconvex(AbstractLaw):
     def admissible(self, F, past):
         del past
         return upright(parts(F))
+
+
+def _lengths(A: Float[Array, "3 3"]) -> list[Float[Array, ""]]:
+    """The lengths of A's images of the axes and of the diagonals of the cube, summed as the inputs count them."""
+    a, b, c = (A[:, i] for i in range(3))
+    axes, diagonals = [a, b, c], [a + b + c, a + b - c, a - b + c, a - b - c]
+    # (3 / 4) / sqrt(3) for diagonals of unit length; a length of zero has no slope, and no meaning to the law.
+    return [total(map(_length, axes)) - 3, 0.75 / 3**0.5 * total(map(_length, diagonals)) - 3]
+
+
+def _length(x: Float[Array, "3"]) -> Float[Array, ""]:
+    square = jnp.sum(x * x)
+    return jnp.sqrt(jnp.where(square > 0, square, 1))
