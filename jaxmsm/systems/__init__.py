@@ -44,5 +44,6 @@ SYSTEMS: dict[str, System] = {
     "metamaterial": System(
         "_metamaterial", "Cells designed by gradient: negative Poisson's ratio, greatest bulk modulus.", resumes=True
     ),
+    "surrogate": System("_surrogate", "Networks in the place of cells, elastic and plastic, that fall back to them.", resumes=True),
 }
 """Systems that are stories: `jaxmsm run NAME`."""
