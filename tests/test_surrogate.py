@@ -7,10 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from _command import summary
 
 import jaxmsm as msm
-from jaxmsm import solids
+from jaxmsm import cli, solids
 from jaxmsm.bridges import Fallback, Nearest
+from jaxmsm.systems import _training
+from jaxmsm.systems._console import Console
 
 quickly = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True})
 RNG = np.random.default_rng(0)
@@ -248,3 +251,86 @@ def test_a_cubic_network_is_that_and_polyconvex():
         F = jnp.asarray(np.eye(3) + 0.25 * RNG.normal(size=(3, 3)))
         if np.linalg.det(F) > 0.1:
             assert solids.acoustic_eigenvalue(slopes(F)) > 0
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """A run of the system that trusts its network nowhere."""
+    out = tmp_path_factory.mktemp("surrogate") / "o"
+    sizes = ["--voxels", "4", "--members", "12", "12", "--steps", "2", "2", "--parts", "1", "2", "--path", "2", "2"]
+    command = ["run", "surrogate", "--kinds", "elastic", *sizes, "--training", "400", "2", "--tolerance", "1e-9", "--quiet"]
+    jax.config.update("jax_disable_most_optimizations", True)
+    try:
+        assert cli.main([*command, "--out", str(out)]) == 0
+    finally:
+        jax.config.update("jax_disable_most_optimizations", False)
+    return out, summary(out)["numbers"]["elastic"]
+
+
+def test_a_plate_that_falls_back_everywhere_is_one_of_cells(tiny):
+    out, found = tiny
+    assert found["fell_back"] == 1 and found["kept"] == 12
+    # Bodies and cells stop at 1e-8.
+    np.testing.assert_allclose(found["force"]["fallback"], found["force"]["cells"], rtol=1e-6)
+    assert found["fallback"]["stress"] < 1e-6 < found["network"]["stress"]
+    files = {"elastic_set.npz", "elastic_network.eqx", "elastic_curve.csv", "elastic_curve.png", "elastic_parity.png"}
+    assert files <= {p.name for p in out.iterdir()}
+
+
+def test_the_network_of_a_run_can_be_read_and_has_learned(tiny):
+    out, found = tiny
+    with np.load(out / "elastic_set.npz") as rows:
+        loads, stress, code = jnp.asarray(rows["load"]), rows["stress"], rows["code"]
+    assert set(code) == {"successful"}
+    like = solids.Polyconvex(solids.InputConvex(key=jax.random.key(0), width=16, depth=1, inputs=7), cubic=True)
+    law = eqx.tree_deserialise_leaves(out / "elastic_network.eqx", like)
+    answers = quickly(lambda loads: jax.vmap(jax.vmap(lambda F: law(F, ())[0]))(loads))(loads)
+    held = slice(9, None)
+    misfit = np.linalg.norm(answers[held] - stress[held]) / np.linalg.norm(stress[held])
+    np.testing.assert_allclose(misfit, found["misfit_held_out"], rtol=1e-6)
+    # Of twenty-seven numbers it was trained on; the stress itself is 1.
+    assert found["misfit_trained"] < 0.1 and misfit < 0.3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--members", "4", "4"], "Flag --members must hold two numbers of at least 8, but is (4, 4)."),
+        (["--strains", "0.1", "-1"], "Flag --strains must be positive"),
+        (["--tolerance", "0"], "Flag --tolerance must be positive"),
+        (["--parts", "2", "3"], "Flag --parts must be two positive numbers, the second even"),
+        (["--band", "nan"], "Flag --band must not be negative"),
+        (["--kinds", "elastic", "elastic"], "Flag --kinds must name each kind of cell once."),
+        (["--voxels", "2"], "Flag --voxels must be at least 4"),
+    ],
+)
+def test_bad_flags_get_a_sentence(tmp_path, capsys, arguments, sentence):
+    assert cli.main(["run", "surrogate", *arguments, "--out", str(tmp_path / "o")]) == 2
+    assert sentence in capsys.readouterr().err and not (tmp_path / "o").exists()
+
+
+def test_a_plastic_network_learns_a_metal():
+    """Whose paths turn back: an error of a hundredth where a network that never flows is off by half."""
+    metal = solids.J2(lam=1.5, mu=1.0, hardening=solids.Linear(sy=0.004, H=0.1))
+    loads = jnp.asarray(_training.walks(np.random.default_rng(0), 16, 20, 0.02))
+    assert np.linalg.norm(np.asarray(loads) - np.eye(2), axis=(2, 3)).max() <= 0.02
+    stress = _training.stresses(metal, loads)
+    stiffness = jax.jacfwd(lambda F: metal(F, metal.init())[0])(jnp.eye(2))
+    make, start = _training.plastic_network((loads, stress), stiffness, 6, 0)
+    law, course = _training.train(make, start, (loads, stress), Console(quiet=True), "metal", steps=300, rate=0.1, batch=16, seed=0)
+    elastic = _training.misfit(solids.Elastic(lam=1.5, mu=1.0), loads, stress)
+    assert _training.misfit(law, loads, stress) < 0.05 * elastic and course[-1] < 0.1 * course[0]
+    near = _training.indicator(law, _training.strain_and_stress, np.asarray(loads[:12]), np.asarray(loads[12:]), 0)
+    inside, outside = (msm.Closed(law)(jnp.asarray(F)) for F in (np.eye(2), 1.1 * np.eye(2)))
+    assert near(jnp.eye(2), inside) < 1 < near(jnp.asarray(1.1 * np.eye(2)), outside)
+
+
+def test_copies_by_symmetry_are_answers_too():
+    cubic = solids.Cubic(C11=3.0, C12=1.0, C44=1.5)
+    loads = _training.rays(np.random.default_rng(0), 3, 2, 0.3)
+    # |E| = 0.3 of the logarithm of U.
+    value = np.linalg.eigvalsh(loads[:, -1])
+    np.testing.assert_allclose(np.sum(np.log(value) ** 2, 1), 0.09, rtol=1e-12)
+    stress = np.asarray(_training.stresses(cubic, jnp.asarray(loads)))
+    again = _training.stresses(cubic, jnp.asarray(_training.turned(loads)))
+    np.testing.assert_allclose(again, _training.turned(stress), atol=1e-14)

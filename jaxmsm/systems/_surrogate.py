@@ -66,15 +66,15 @@ class Options(Resuming):
     """Steps of a path, elastic and plastic."""
     strains: tuple[float, float] = (0.3, 0.02)
     """Largest strain (its norm) of the paths, elastic (logarithmic) and plastic."""
-    units: tuple[int, int] = (16, 16)
+    units: tuple[int, int] = (16, 12)
     """Units of the elastic network's layer, and of the plastic one's."""
-    training: tuple[int, int] = (2000, 1000)
+    training: tuple[int, int] = (2000, 800)
     """Steps of the training, elastic and plastic."""
     parts: tuple[int, int] = (4, 6)
     """Elements of the plate from the hole to the edge, and around the quarter of the hole (even); 4 points each."""
-    stretch: tuple[float, float] = (0.2, 0.005)
+    stretch: tuple[float, float] = (0.2, 0.006)
     """Largest displacement of the edge, elastic and plastic, in widths; the plastic plate is then pushed back."""
-    path: tuple[int, int] = (5, 12)
+    path: tuple[int, int] = (5, 10)
     """Load steps of the plate, elastic and plastic."""
     tolerance: float = 1.0
     """Of the indicator; 1 is what 99 of 100 points of the paths held out are nearer to those trained on than."""
