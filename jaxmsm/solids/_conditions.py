@@ -21,7 +21,11 @@ drive), a name where the load is a dictionary, or a function of the load."""
 
 def as_where(x: Any) -> Any:
     """Numbers of nodes as an array, names and conditions as they are."""
-    return x if x is None or isinstance(x, str) or callable(x) else jnp.asarray(x)
+    if x is None or isinstance(x, str | jax.Array) or callable(x):
+        return x
+    # Numbers stay known where a body is made in a program that is traced.
+    with jax.ensure_compile_time_eval():
+        return jnp.asarray(x)
 
 
 def always(load: Tree) -> float:
@@ -253,7 +257,8 @@ class Pressure(AbstractFollower):
         return False
 
     def answer(self, x0, u, size, element):
-        shape, normals = facet_normals((x0 + u)[None], element)
+        # Exact for curved facets too, so that the work is pressure times change of volume.
+        shape, normals = facet_normals((x0 + u)[None], element, max(element.degree, 3 * element.order - 2))
         return size * self.value * jnp.einsum("qk,qd->kd", shape, normals[:, 0])
 
 
@@ -353,19 +358,40 @@ def constraints(mesh: Mesh, conditions: Sequence[AbstractCondition]) -> Constrai
                 imposed.append((condition, jnp.asarray(own)))
         elif isinstance(condition, Symmetry):
             frames = _mirror(mesh, condition, free, frames)
-    source = None
-    for condition in conditions:
-        if isinstance(condition, Tied):
-            followers, leaders = _partners(mesh, condition)
-            source = np.arange(n) if source is None else source
-            source[followers] = leaders
-            imposed.append((condition, jnp.asarray(followers)))
+    source, ties = _followed([(c, *_partners(mesh, c)) for c in conditions if isinstance(c, Tied)], n)
     if source is not None:
-        for _ in range(3):
-            source = source[source]
-        free &= (source == np.arange(n))[:, None]
+        own = source == np.arange(n)
+        if np.any(~free & free[source] & ~own[:, None]):
+            raise ValueError(
+                "Argument `conditions` must not hold nodes that are tied to nodes which are free, but some are. Hold the leading "
+                "nodes (`to`), or take these nodes out of the set that is tied."
+            )
+        free &= own[:, None]
+        frames = None if frames is None else frames[source]
     wrap = lambda x: None if x is None else jnp.asarray(x)
-    return Constraints(jnp.asarray(free), wrap(source), wrap(frames), tuple(imposed))
+    return Constraints(jnp.asarray(free), wrap(source), wrap(frames), (*imposed, *ties))
+
+
+def _followed(ties: Sequence[tuple[Tied, np.ndarray, np.ndarray]], n: int) -> tuple[np.ndarray | None, list]:
+    """The node that moves each node in the end, and for each tie the nodes that its jump moves (as often as it does)."""
+    if not ties:
+        return None, []
+    source, by = np.arange(n), np.full(n, -1)
+    for k, (_, followers, leaders) in enumerate(ties):
+        source[followers], by[followers] = leaders, k
+    jumps: list = [[] for _ in ties]
+    at, moving = source.copy(), np.flatnonzero(by >= 0)
+    last = by[moving]
+    for _ in range(n):
+        for k, own in enumerate(jumps):
+            own.append(moving[last == k])
+        onward = by[at[moving]] >= 0
+        moving = moving[onward]
+        if not moving.size:
+            return at, [(tie, jnp.asarray(np.concatenate(own))) for (tie, *_), own in zip(ties, jumps, strict=True)]
+        last = by[at[moving]]
+        at[moving] = source[at[moving]]
+    raise ValueError("Argument `conditions` must not tie nodes in a circle, but some follow themselves in the end.")
 
 
 def _mirror(mesh: Mesh, condition: Symmetry, free: np.ndarray, frames: np.ndarray | None) -> np.ndarray | None:
