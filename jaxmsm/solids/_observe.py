@@ -35,7 +35,8 @@ class Fields(eqx.Module):
 
     def by_element(self, values: tuple[Array, ...]) -> Float[Array, "e ..."]:
         """Means over the elements, in the order of the mesh, of what is known at the points, one (..., q, e) a part."""
-        means = [jnp.moveaxis(jnp.sum(x * w, -2) / jnp.sum(w, 0), -1, 0) for x, w in zip(values, self.weights, strict=True)]
+        shares = [w / jnp.sum(w, 0, keepdims=True) for w in self.weights]
+        means = [jnp.einsum("...qe,qe->e...", x, w) for x, w in zip(values, shares, strict=True)]
         place = jnp.argsort(jnp.concatenate(self.numbers))
         return jnp.concatenate(means)[place]
 

@@ -133,7 +133,7 @@ def _inverted(blocks: Float[Array, "n c c"]) -> Float[Array, "n c c"]:
     c = blocks.shape[-1]
     size = jnp.sqrt(jnp.sum(blocks**2, (1, 2)))
     shift = jnp.where(size > 0, 4 * jnp.finfo(blocks.dtype).eps * size, 1)
-    return jnp.linalg.inv(blocks + shift[:, None, None] * jnp.eye(c, dtype=blocks.dtype))
+    return jnp.linalg.inv(blocks + shift[:, None, None] * jnp.eye(c, dtype=blocks.dtype)[None])
 
 
 def _report(x: Array, flat: Array) -> LinearReport:
