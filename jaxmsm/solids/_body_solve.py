@@ -177,11 +177,9 @@ def stiffness(given: Given, u: Float[Array, "n d"], guesses: tuple[Tree, ...]) -
     return Stiffness(tuple(matrices), tuple(learned), jnp.finfo(u.dtype).eps * jnp.sqrt(square))
 
 
-def inverse(given: Given, K: Stiffness, dtype, *, transposed: bool = False) -> tuple[Inverse, Elementwise]:
-    """The inverse of the tangent in the unknowns, in a precision, and the tangent itself."""
+def inverse(given: Given, matrix: Elementwise, dtype) -> Inverse:
+    """The inverse of the tangent in the unknowns, in a precision."""
     body = given.body
-    matrix = K.reduced(given)
-    matrix = matrix.transposed() if transposed else matrix
     modes = rigid_motions(body.mesh.points, body.group, body.count)
     if body.held.frames is not None:
         modes = jnp.einsum("nij,nim->njm", body.held.frames.astype(modes.dtype), modes)
@@ -189,7 +187,7 @@ def inverse(given: Given, K: Stiffness, dtype, *, transposed: bool = False) -> t
     system = body.system
     if body.solver.linear is not None:
         system = system.with_krylov(body.solver.linear)
-    return system.inverse(matrix.astype(dtype), coarse, symmetric=body.symmetric), matrix
+    return system.inverse(matrix.astype(dtype), coarse, symmetric=body.symmetric)
 
 
 def _search(given: Given, guess: Guess) -> tuple[Array, tuple[Tree, ...], Verdict, Report, Array, Array]:
@@ -214,7 +212,7 @@ def _search(given: Given, guess: Guess) -> tuple[Array, tuple[Tree, ...], Verdic
         jump = gap(u)
         rhs = -(r + held.collect(K.product(given, jump)))
         size = jnp.where(norm(rhs) > 0, norm(rhs), 1)
-        solve = inverse(given, K, inner)[0]
+        solve = inverse(given, K.reduced(given), inner)
         dq, report = solve((rhs / size).astype(inner), eta.astype(inner))
         dq = size * dq.astype(u.dtype)
         return dq, held.spread(dq) + jump, K.noise, report, (K.guesses, carried[1])
@@ -253,9 +251,15 @@ def solve(body: Body, load: Tree, state: Tree, guess: Guess) -> tuple[Solution, 
         return residual(q, *eqx.combine(arrays, rest))
 
     def solver(transposed: bool):
-        return lambda matvec, rhs, q, arrays: _adjoint(rhs, q, *eqx.combine(arrays, rest), transposed=transposed)
+        return lambda K, rhs, q, arrays: _adjoint(K, rhs, eqx.combine(arrays, rest)[0], transposed=transposed)
 
-    q = implicit(missing_force, solver(False), q, arrays, symmetric=body.symmetric, solve_transposed=solver(True))
+    def tangent(q, arrays):
+        given, guesses = eqx.combine(arrays, rest)
+        u = given.body.held.spread(q) + given.body.held.given(given.load, q)
+        return stiffness(given, u, guesses).reduced(given)
+
+    symmetric = body.symmetric
+    q = implicit(missing_force, solver(False), q, arrays, symmetric=symmetric, solve_transposed=solver(True), tangent=tangent)
     u = body.held.spread(q) + body.held.given(load, q)
     found = balance(given, u, guesses)
     following = tuple(a.following for a in found.answers)
@@ -286,11 +290,11 @@ def _left(body: Body, f: Array) -> Array:
     return body.held.spread(body.held.collect(f)) if body.held.source is None else jnp.where(body.held.free, f, 0)
 
 
-def _adjoint(rhs: Array, q: Array, given: Given, guesses: tuple[Tree, ...], *, transposed: bool) -> Array:
+def _adjoint(matrix: Elementwise, rhs: Array, given: Given, *, transposed: bool) -> Array:
     """The linear solve of derivatives, to the tolerance of the body; NaN where it is missed."""
-    held, dtype = given.body.held, given.dtype
-    u = held.spread(q) + held.given(given.load, q)
+    dtype = given.dtype
     inner = given.body.solver.inner or dtype
-    solve, matrix = inverse(given, stiffness(given, u, guesses), inner, transposed=transposed and not given.body.symmetric)
+    matrix = matrix.transposed() if transposed and not given.body.symmetric else matrix
+    solve = inverse(given, matrix, inner)
     apply = lambda b, target: solve(b.astype(inner), target.astype(inner))
     return refined(apply, matrix.matvec, rhs, given.body.solver.tolerance(dtype), jnp.zeros((), dtype))[0]

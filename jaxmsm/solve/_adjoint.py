@@ -24,6 +24,7 @@ def implicit(
     *,
     symmetric: bool = False,
     solve_transposed: Callable | None = None,
+    tangent: Callable | None = None,
 ) -> Tree:
     """`root` as a differentiable function of `params`.
 
@@ -35,35 +36,40 @@ def implicit(
         params: a tree of arrays, all that the residual depends on.
         symmetric: K is symmetric, and one solver serves both modes.
         solve_transposed: as `solve_linear`, for K^T; None where `solve_linear` goes by the product it is handed.
+        tangent: `tangent(root, params)` is K as a matrix with a method `matvec`, which the solvers are then handed instead of the
+            product; for residuals that are dear to differentiate. Closes over no tracer.
     """
     root = hold(root)
-    opened, held = jax.closure_convert(residual, root, params)
     solvers = (solve_linear, solve_transposed or solve_linear)
+    if tangent is not None:
+        return _implicit(residual, solvers, tangent, symmetric, root, params)
+    opened, held = jax.closure_convert(residual, root, params)
     if not held:
-        return _implicit(residual, solvers, symmetric, root, params)
+        return _implicit(residual, solvers, None, symmetric, root, params)
     first, second = ((lambda K, b, x, p, solver=solver: solver(K, b, x, p[0])) for solver in solvers)
-    return _implicit(lambda x, p: opened(x, p[0], *p[1]), (first, second), symmetric, root, (params, held))
+    return _implicit(lambda x, p: opened(x, p[0], *p[1]), (first, second), None, symmetric, root, (params, held))
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
-def _implicit(residual, solvers, symmetric, root, params):
-    del residual, solvers, symmetric, params
+@partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2, 3))
+def _implicit(residual, solvers, tangent, symmetric, root, params):
+    del residual, solvers, tangent, symmetric, params
     return root
 
 
 @_implicit.defjvp
-def _implicit_jvp(residual, solvers, symmetric, primals, tangents):
+def _implicit_jvp(residual, solvers, tangent, symmetric, primals, tangents):
     root, params = primals
     _, dparams = tangents
     # The root enters the rule as a function of the parameters again, which is what makes second derivatives right.
-    root = _implicit(residual, solvers, symmetric, root, params)
+    root = _implicit(residual, solvers, tangent, symmetric, root, params)
     _, slope = jax.jvp(lambda p: residual(root, p), (params,), (dparams,))
-    matvec = jax.linearize(lambda x: residual(x, params), root)[1]
+    K = None if tangent is None else tangent(root, params)
+    matvec = jax.linearize(lambda x: residual(x, params), root)[1] if K is None else K.matvec
     rhs = jax.tree.map(lambda s: -s, slope)
     frozen = hold((root, params))
 
     def with_solver(solver):
-        return lambda operator, b: solver(operator, b, *frozen)
+        return lambda product, b: solver(product if K is None else hold(K), b, *frozen)
 
     solve, transpose = map(with_solver, solvers)
     droot = lax.custom_linear_solve(matvec, rhs, solve, transpose_solve=transpose, symmetric=symmetric)
@@ -101,7 +107,7 @@ def _stationary_jvp(functional, residual, solve_linear, refine, primals, tangent
     # The value stays that of the root given, so that nothing is refined for a derivative that nobody takes.
     value = _stationary(functional, residual, solve_linear, refine, value, root, params)
     root = hold(refine(*hold((root, params))))
-    root = _implicit(residual, (solve_linear, solve_linear), True, root, params)
+    root = _implicit(residual, (solve_linear, solve_linear), None, True, root, params)
     return value, jax.jvp(lambda p: functional(root, p), (params,), (dparams,))[1]
 
 

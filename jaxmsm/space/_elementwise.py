@@ -101,7 +101,7 @@ class Elementwise(eqx.Module):
         axes, free = jnp.arange(c), self.free.reshape(-1)
         rows, columns, values = [jnp.arange(n * c)], [jnp.arange(n * c)], [jnp.where(free, 0, 1).astype(self.dtype)]
         for K, nodes in zip(self.matrices, self.nodes, strict=True):
-            own = (nodes[:, :, None] * c + axes).reshape(len(nodes), -1)
+            own = (nodes[:, :, None] * c + axes[None, None]).reshape(len(nodes), -1)
             row, column = jnp.broadcast_arrays(own[:, :, None], own[:, None, :])
             rows.append(row.reshape(-1))
             columns.append(column.reshape(-1))

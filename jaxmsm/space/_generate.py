@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ._elements import HEX8, QUAD4, Element
-from ._mesh import Block, Mesh
+from ._mesh import Block, Mesh, known
 
 _SIDES = (("left", "right"), ("bottom", "top"), ("back", "front"))
 """Names of the sides by axis."""
@@ -52,7 +52,7 @@ def box(
     where = np.stack(np.unravel_index(used, tuple(lattice)), -1)
     x = where / element.order * size
     x = x if mapping is None else np.asarray(mapping(x))
-    mesh = Mesh(x, Block(nodes.reshape(numbers.shape), element))
+    mesh = Mesh(x, Block(known(nodes.reshape(numbers.shape)), element))
     sides = {}
     for axis in range(d):
         for name, end in zip(_SIDES[axis], (0, lattice[axis] - 1), strict=True):

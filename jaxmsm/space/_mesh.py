@@ -17,7 +17,7 @@ type Where = str | Callable[[np.ndarray], np.ndarray] | np.ndarray | Array
 """A name of a set, a condition on coordinates `x (n, d) -> bool (n,)`, or numbers of nodes."""
 
 
-def _array(x: Any, dtype: Any = None) -> Array:
+def known(x: Any, dtype: Any = None) -> Array:
     """An array that stays known where a mesh is made in a program that is traced, if it is known."""
     if isinstance(x, jax.core.Tracer):
         return jnp.asarray(x, dtype)
@@ -33,7 +33,7 @@ class Block(eqx.Module):
         element: the kind.
     """
 
-    nodes: Int[Array, "e k"] = eqx.field(converter=_array)
+    nodes: Int[Array, "e k"] = eqx.field(converter=known)
     element: Element = eqx.field(static=True)
 
 
@@ -66,10 +66,10 @@ class Mesh(eqx.Module):
         element_sets: Mapping[str, Any] | None = None,
         facet_sets: Mapping[str, Sequence[Block]] | None = None,
     ):
-        self.points = _array(points, jnp.result_type(float, points))
+        self.points = known(points, jnp.result_type(float, points))
         self.blocks = (blocks,) if isinstance(blocks, Block) else tuple(blocks)
-        self.node_sets = {k: _array(v, jnp.int32) for k, v in (node_sets or {}).items()}
-        self.element_sets = {k: _array(v, jnp.int32) for k, v in (element_sets or {}).items()}
+        self.node_sets = {k: known(v, jnp.int32) for k, v in (node_sets or {}).items()}
+        self.element_sets = {k: known(v, jnp.int32) for k, v in (element_sets or {}).items()}
         self.facet_sets = {k: tuple(v) for k, v in (facet_sets or {}).items()}
         if self.points.ndim != 2 or self.d not in (2, 3):
             raise ValueError(f"Argument `points` must have shape (n, 2) or (n, 3), but it is {self.points.shape}.")
@@ -147,7 +147,7 @@ class Mesh(eqx.Module):
         chosen = np.zeros(len(self.points), bool)
         chosen[self.nodes(where)] = True
         whole = [(b.element, _concrete(b.nodes)) for b in self.surface()]
-        found = [Block(n[keep], e) for e, n in whole if np.any(keep := np.all(chosen[n], 1))]
+        found = [Block(known(n[keep]), e) for e, n in whole if np.any(keep := np.all(chosen[n], 1))]
         if not found:
             raise ValueError(f"Argument `where` must select at least one facet of the surface, but {where!r} selects none.")
         return tuple(found)
@@ -162,7 +162,7 @@ class Mesh(eqx.Module):
         for facet, parts in found.items():
             nodes = np.concatenate(parts)
             _, first, count = np.unique(np.sort(nodes, 1), axis=0, return_index=True, return_counts=True)
-            result.append(Block(nodes[np.sort(first[count == 1])], facet))
+            result.append(Block(known(nodes[np.sort(first[count == 1])]), facet))
         return tuple(result)
 
 
