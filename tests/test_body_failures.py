@@ -1,11 +1,32 @@
 """Bodies that cannot be made, and loads that cannot be borne: what is said and who is named."""
 
+import equinox as eqx
+import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
-from _bodies import at
+from _bodies import at, irregular, name, quickly, solve, surface
+from jaxtyping import Array, Float
 
-from jaxmsm.solids import Body, Elastic, Fixed, Moved, Symmetry, Tied, Traction
-from jaxmsm.space import Mesh, box
+from jaxmsm import names, rollout
+from jaxmsm.solids import (
+    J2,
+    AbstractLaw,
+    Body,
+    Displacement,
+    Elastic,
+    Fixed,
+    Linear,
+    Moved,
+    NeoHookean,
+    Reaction,
+    Stress,
+    Symmetry,
+    Tied,
+    Traction,
+)
+from jaxmsm.solve import Dense, Krylov, NewtonKrylov, SparseDirect
+from jaxmsm.space import HEX8, QUAD4, Mesh, box
 
 SQUARE = box((2, 2))
 LINEAR = Elastic(lam=1.0, mu=1.0)
@@ -49,3 +70,109 @@ def _loaded(load, by=None):
 def test_malformed_conditions_are_refused(wrong, error, sentence):
     with pytest.raises(error, match=sentence):
         wrong()
+
+
+class Brittle(AbstractLaw):
+    """Linear elasticity that has no answer beyond a strain."""
+
+    limit: Float[Array, ""] = eqx.field(converter=jnp.asarray)
+
+    def __call__(self, F, past):
+        e = 0.5 * (F + F.T) - jnp.eye(len(F))
+        return jnp.where(jnp.sum(e**2) < self.limit**2, e, jnp.nan), past
+
+
+def test_the_point_that_fails_is_named():
+    # The elements are pulled alike, but one breaks sooner.
+    mesh = box((3, 2))
+    limit = jnp.array([1.0, 1.0, 1.0, 1.0, 0.05, 1.0])
+    sides = [Fixed("left", (0,)), Fixed("bottom", (1,)), Moved("right", 0)]
+    body = Body(mesh, Brittle(limit), sides, observe=(Displacement(), Reaction("right")))
+    program = quickly(lambda loads: rollout(body, loads))
+    _, found = program(jnp.array([0.04, 0.1, 0.045]))
+    assert list(names(found.result)) == ["successful", "law_failed", "successful"]
+    assert list(found.stats["point"]) == [-1, 4, -1]
+    element, place = body.locate(found.stats["point"][1])
+    assert element == 4
+    x = np.asarray(mesh.points)[np.asarray(mesh.blocks[0].nodes)[4]]
+    assert np.all(place > x.min(0)) and np.all(place < x.max(0))
+    force = np.asarray(found.value[1])[:, 0]
+    np.testing.assert_allclose(force[[0, 2]], [0.04, 0.045], rtol=1e-9)  # Newton stops at 1e-8, which is beyond a direct solve
+    assert np.isnan(force[1]) and np.all(np.isnan(found.value[0][1]))
+
+
+def test_a_collapsed_element_is_out_of_range():
+    # Pushed through itself: no step along Newton's direction ends at a positive volume.
+    body = Body(box((2, 2)), NeoHookean(mu=1.0, lam=2.0), [Fixed("left"), Moved("right", 0)])
+    found = quickly(lambda load: body(load))(jnp.asarray(-1.5))
+    assert names(found.result) in ("out_of_range", "line_search_failed")
+    assert int(found.stats["point"]) >= 0
+
+
+SYSTEMS = [Dense(), Krylov(), Krylov(two_level=False), SparseDirect()]
+
+
+@pytest.mark.parametrize("system", SYSTEMS, ids=["dense", "krylov", "one level", "sparse"])
+@pytest.mark.parametrize(
+    ("law", "support"), [(LINEAR, Fixed("left", (0,))), (NeoHookean(mu=1.0, lam=2.0), Fixed(at(0, 0)))], ids=["slides", "turns"]
+)
+def test_a_body_that_nothing_holds_is_a_mechanism(law, support, system):
+    # A huge step is what the linear solve answers; it must not pass for equilibrium because its own forces are huge.
+    body = Body(irregular((4, 4), QUAD4), law, [support, Traction("right", (0.0, 0.1))], system=system)
+    found = quickly(lambda load: body(load))(jnp.asarray(1.0))
+    assert names(found.result) == "mechanism"
+    assert np.all(np.isnan(found.value))
+
+
+@pytest.mark.parametrize("load", [np.nan, np.inf])
+def test_a_load_that_is_no_number_fails_alone_and_commits_nothing(load):
+    law = J2.from_young(100.0, 0.3, Linear(sy=0.1, H=1.0))
+    body = Body(box((2, 2)), law, [Fixed("left"), Moved("right", 0)], observe=Displacement("right"))
+    state, found = quickly(lambda loads: rollout(body, loads))(jnp.array([0.01, load, 0.01]))
+    assert list(names(found.result)) == ["successful", "nonfinite_input", "successful"]
+    assert np.all(np.isnan(found.value[1]))
+    np.testing.assert_array_equal(found.state[0][0].alpha[1], found.state[0][0].alpha[0])
+    assert np.all(state[0][0].alpha > 0)
+    np.testing.assert_allclose(found.value[2], found.value[0], rtol=0, atol=1e-9)  # the same load again
+
+
+def test_missing_steps_of_newton_are_told():
+    body = Body(box((2, 2)), NeoHookean(mu=1.0, lam=2.0), [Fixed("left"), Moved("right", 1)], solver=NewtonKrylov(max_steps=2))
+    found = quickly(lambda load: body(load))(jnp.asarray(0.5))
+    assert names(found.result) == "nonlinear_max_steps_reached"
+    assert int(found.stats["newton"]) == 2
+
+
+def in_single(tree):
+    """The tree with its numbers in single precision."""
+    return jax.tree.map(lambda x: x.astype(jnp.float32) if eqx.is_inexact_array(x) else x, tree)
+
+
+@pytest.mark.parametrize("law", [Elastic(lam=2.0, mu=1.0), NeoHookean(lam=2.0, mu=1.0)], ids=name)
+def test_single_precision_holds_a_homogeneous_displacement(law):
+    mesh = irregular((2, 2, 2), HEX8)
+    h = jnp.array([[0.1, 0.05, 0.02], [-0.03, 0.08, 0.04], [0.06, -0.02, 0.12]])
+    edge = mesh.nodes(surface)
+    body = in_single(
+        Body(mesh, law, [Moved(edge, (0, 1, 2), np.asarray(mesh.points)[edge] @ h.T)], observe=(Displacement(), Stress()))
+    )
+    u, (P,) = solve(body, jnp.float32(1.0)).value
+    assert u.dtype == P.dtype == jnp.float32
+    np.testing.assert_allclose(u, mesh.points @ h.T, rtol=0, atol=2e-6)  # some ten units of round-off of lengths of 1
+    expected = law(jnp.eye(3) + h, ())[0]
+    np.testing.assert_allclose(P, jnp.broadcast_to(expected[:, :, None, None], P.shape), rtol=0, atol=1e-5)  # times moduli of 4
+
+
+def test_single_precision_flows_as_double():
+    law = J2.from_young(100.0, 0.3, Linear(sy=0.5, H=5.0))
+    body = Body(irregular((3, 3), QUAD4), law, [Fixed("left"), Moved("right", 0)], observe=Reaction("right"))
+    loads = jnp.array([0.004, 0.012, 0.008])
+    arrays, rest = eqx.partition(body, eqx.is_array)
+    run = lambda arrays, loads: quickly(lambda a, x: rollout(eqx.combine(a, rest), x)[1])(arrays, loads)
+    single, double = run(in_single(arrays), loads.astype(jnp.float32)), run(arrays, loads)
+    assert single.value.dtype == jnp.float32
+    force = np.asarray(double.unwrap())
+    np.testing.assert_allclose(single.unwrap(), force, rtol=0, atol=1e-4 * abs(force).max())  # Newton stops at 1e-5
+    alpha = [np.asarray(x.state[0][0].alpha) for x in (single, double)]
+    assert alpha[1].max() > 5e-3
+    np.testing.assert_allclose(*alpha, rtol=0, atol=1e-4 * alpha[1].max())

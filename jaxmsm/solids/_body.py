@@ -136,7 +136,7 @@ class Body(AbstractScale):
         """The parts with their integration points."""
         return [(p, integration(self.mesh.points, p.block)) for p in self.parts]
 
-    def locate(self, point: int) -> tuple[int, np.ndarray]:
+    def locate(self, point: Any) -> tuple[int, np.ndarray]:
         """The element of a point (as `stats["point"]` numbers them), and where the point is in the undeformed body."""
         for part in self.parts:
             x, _ = part.block.element.quadrature()

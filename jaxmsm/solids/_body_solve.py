@@ -222,7 +222,7 @@ def _search(given: Given, guess: Guess) -> tuple[Array, tuple[Tree, ...], Verdic
     u, carried, report, scale, trail = incremental(problem, guess.u, start, body.solver)
     guesses, verdict = carried
     result = RESULTS.where((verdict.point >= 0) & (report.result != RESULTS.successful), verdict.result, report.result)
-    known = jnp.asarray(True)
+    known = jnp.isfinite(norm(held.given(given.load, u)))
     for x in jax.tree.leaves((given.load, given.state, body)):
         if is_number(x):
             known &= ~jnp.any(jnp.isnan(x))

@@ -30,7 +30,7 @@ class Fields(eqx.Module):
     F: tuple[Array, ...]
     P: tuple[Array, ...]
     weights: tuple[Array, ...]
-    numbers: tuple[Int[Array, " e"], ...]
+    numbers: tuple[Int[Array, " _"], ...]
     states: Tree
 
     def by_element(self, values: tuple[Array, ...]) -> Float[Array, "e ..."]:

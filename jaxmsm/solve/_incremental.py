@@ -75,6 +75,7 @@ def incremental(problem: Incremental, start: Array, carried: Tree, how: NewtonKr
         loosest = jnp.minimum(how.forcing, jnp.maximum(at.size / scale, rtol))
         eta = 0.5 * rtol * jnp.ones_like(scale) if problem.linear else loosest
         dq, du, floor, report, carried = problem.direction(at.z, at.r, at.carried, eta)
+        report = eqx.tree_at(lambda found: found.residual, report, report.residual.astype(dtype))
 
         def evaluate(u, kept):
             r, scale, admissible, carried = problem.evaluate(u, kept[0])
@@ -89,6 +90,8 @@ def incremental(problem: Incremental, start: Array, carried: Tree, how: NewtonKr
             anyway=s.missing,
         )
         size = norm(r)
+        # What is carried belongs to the last trial, also where that was dropped; its forces may have been huge.
+        new = jnp.where(stuck, s.scale, new)
         missing = problem.missing(z)
         # Within round-off a step that no longer gains is the end of what this precision can do.
         tired = ~(size < 0.5 * at.size) & ~s.missing

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ._krylov import CG, GMRES, AbstractLinear, LinearReport, norm
+from ._krylov import CG, GMRES, AbstractLinear, LinearReport, dot, norm
 
 type Inverse = Callable[[Array, Array], tuple[Array, LinearReport]]
 """`inverse(rhs, target) -> (x, report)`: stops where the residual's norm is below the target, if it iterates."""
@@ -44,13 +44,14 @@ class Dense(AbstractSystem):
 
     def inverse(self, matrix, coarse, *, symmetric):
         del coarse, symmetric
-        factors = jax.scipy.linalg.lu_factor(matrix.dense())
-        least = jnp.min(jnp.abs(jnp.diagonal(factors[0])))
+        dense = matrix.dense()
+        factors = jax.scipy.linalg.lu_factor(dense)
+        held = jnp.all(jnp.abs(jnp.diagonal(factors[0])) > _round_off(dense) * jnp.sqrt(jnp.sum(dense**2, 0)))
 
         def apply(rhs, target):
             del target
             x = jax.scipy.linalg.lu_solve(factors, rhs.reshape(-1)).reshape(rhs.shape)
-            singular = ~(least > 0) | ~jnp.isfinite(norm(x))
+            singular = ~held | ~jnp.isfinite(norm(x))
             return jnp.where(singular, 0, x), _report(x, flat=singular)
 
         return apply
@@ -78,7 +79,8 @@ class Krylov(AbstractSystem):
 
     def inverse(self, matrix, coarse, *, symmetric):
         solver = self.linear or (CG() if symmetric else GMRES())
-        blocks = _inverted(matrix.blocks())
+        diagonal = matrix.blocks()
+        blocks = _inverted(diagonal)
         two_level = self.two_level and coarse is not None
         if two_level:
             small = jnp.linalg.inv(coarse.matrix(matrix))
@@ -90,7 +92,16 @@ class Krylov(AbstractSystem):
                 z = z + jnp.where(matrix.free, coarse.prolong(small @ coarse.restrict(own)), 0)
             return z
 
-        return lambda rhs, target: solver(matrix.matvec, rhs, precondition, target)
+        def apply(rhs, target):
+            # Further down the recursion no longer knows the residual; who wants more asks again with what is left.
+            least = 2**10 * jnp.finfo(rhs.dtype).eps * norm(rhs)
+            x, report = solver(matrix.matvec, rhs, precondition, jnp.maximum(target, least))
+            # A motion that nothing holds grows until its work is round-off beside that of its parts.
+            firm = dot(x, jnp.einsum("nij,nj->ni", diagonal, x))
+            loose = (firm > 0) & (jnp.abs(dot(x, matrix.matvec(x))) <= 2**8 * jnp.finfo(rhs.dtype).eps * firm)
+            return x, eqx.tree_at(lambda found: found.flat, report, report.flat | loose)
+
+        return apply
 
 
 class SparseDirect(AbstractSystem):
@@ -136,6 +147,11 @@ def _inverted(blocks: Float[Array, "n c c"]) -> Float[Array, "n c c"]:
     return jnp.linalg.inv(blocks + shift[:, None, None] * jnp.eye(c, dtype=blocks.dtype)[None])
 
 
+def _round_off(matrix: Any) -> float:
+    """What is left of a pivot, as a fraction of its column, where the column depends on those before."""
+    return 4 * matrix.shape[0] ** 0.5 * float(np.finfo(matrix.dtype).eps)
+
+
 def _report(x: Array, flat: Array) -> LinearReport:
     one = jnp.ones((), jnp.int32)
     return LinearReport(one, jnp.zeros((), x.dtype), flat, jnp.zeros((), bool))
@@ -148,7 +164,13 @@ def _superlu(rows, columns, values, rhs):
 
     n = len(rhs)
     matrix = coo_array((np.asarray(values), (np.asarray(rows), np.asarray(columns))), (n, n)).tocsc()
+    unknown = np.full(n, np.nan, matrix.dtype)
     try:
-        return splu(matrix).solve(np.asarray(rhs))
+        # Without scaling, so that the pivots are those of the columns as they are.
+        factors = splu(matrix, options={"Equil": False})
     except RuntimeError:
-        return np.full(n, np.nan, np.asarray(rhs).dtype)
+        return unknown
+    columns = np.empty(n, matrix.dtype)
+    columns[factors.perm_c] = np.sqrt((matrix**2).sum(0))
+    held = np.all(np.abs(factors.U.diagonal()) > _round_off(matrix) * columns)
+    return factors.solve(np.asarray(rhs)) if held else unknown
