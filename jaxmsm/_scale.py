@@ -156,10 +156,18 @@ class Guarded(AbstractScale):
         )
 
 
-def rollout(scale: AbstractScale, loads: Tree, state: Tree = None, *, guess: Tree = None) -> tuple[Tree, Solution]:
+def rollout(scale: AbstractScale, loads: Tree, state: Tree = None, *, guess: Tree = None, again: int = 0) -> tuple[Tree, Solution]:
     """The scale's answers along a path of loads (leading axis: steps), each step from the last one's state and guess.
 
     Traced and differentiable (`lax.scan`). A failed step commits nothing: the next one starts from the last good state.
+
+    Args:
+        scale: what is loaded.
+        loads: a tree whose leaves have the steps as leading axis.
+        state, guess: where the path begins; by default those of a new scale.
+        again: what reverse mode keeps. 0: every step with all that its slope needs. k: the states before every k-th step; the k
+            steps after it are solved again on the way back, so that memory is that of k steps and of the states of one in k, at
+            the price of another forward run (k about the root of the number of steps needs the least).
 
     Returns:
         The last state, and a `Solution` whose leaves carry the steps as leading axis (`state` and `guess` included).
@@ -173,5 +181,14 @@ def rollout(scale: AbstractScale, loads: Tree, state: Tree = None, *, guess: Tre
         solution = scale(load, state, guess=guess)
         return (solution.state, solution.guess), solution
 
-    (state, _), solutions = lax.scan(step, (state, guess), loads)
-    return state, solutions
+    carry, count = (state, guess), len(jax.tree.leaves(loads)[0])
+    if again < 1:
+        (state, _), solutions = lax.scan(step, carry, loads)
+        return state, solutions
+    segment = jax.checkpoint(lambda carry, loads: lax.scan(step, carry, loads))
+    whole = count - count % again
+    inner = lambda x: jnp.reshape(x[:whole], (whole // again, again, *jnp.shape(x)[1:]))
+    carry, most = lax.scan(segment, carry, jax.tree.map(inner, loads))
+    (state, _), rest = segment(carry, jax.tree.map(lambda x: x[whole:], loads))
+    joined = lambda x, y: jnp.concatenate([jnp.reshape(x, (whole, *jnp.shape(x)[2:])), y])
+    return state, jax.tree.map(joined, most, rest)
