@@ -1,9 +1,11 @@
 """Fits: against linear least squares, past a region that no model admits, and of what the data cannot tell."""
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from jaxtyping import Array
 
 import jaxmsm as msm
 from jaxmsm.inference import FirstOrder, LevenbergMarquardt
@@ -102,3 +104,29 @@ def test_a_trial_in_a_forbidden_region_is_rejected(method, close):
     np.testing.assert_allclose(found, 0.3, rtol=close)
     assert how.failed > 0 and how.rejected >= how.failed
     assert min(seen) > 0 and np.isfinite(how.cost).all()
+
+
+class Straight(eqx.Module):
+    """A misfit that hands in its data."""
+
+    data: Array
+
+    def __call__(self, p):
+        TRACED.append(None)
+        return straight_to(self.data, p)
+
+
+TRACED: list = []
+
+
+def straight_to(data, p):
+    return fine(jnp.asarray(DESIGN) @ p - data)
+
+
+def test_fits_to_other_data_share_a_program():
+    found, _ = msm.fit(Straight(jnp.asarray(DATA)), jnp.zeros(3))
+    traced = len(TRACED)
+    other, how = msm.fit(Straight(jnp.asarray(2 * DATA)), jnp.zeros(3))
+    assert how.ok and len(TRACED) == traced > 0
+    np.testing.assert_allclose(other, 2 * found, rtol=1e-10)
+    np.testing.assert_allclose(found, np.linalg.lstsq(DESIGN, DATA)[0], rtol=1e-8)

@@ -2,6 +2,7 @@
 
 import abc
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -17,6 +18,8 @@ from .._typing import Tree, is_number
 class Problem:
     """What a method of fitting is handed; every evaluation is one compiled program.
 
+    Misfits that are Equinox modules hand in their arrays, so that fits to other data share a program.
+
     Attributes:
         start: the flat parameters to begin with.
         unravel: from flat parameters to those of the user.
@@ -27,42 +30,55 @@ class Problem:
         self.start, self._unravel = ravel_pytree(jax.tree.map(jnp.asarray, numbers))
         if self.start.size == 0:
             raise ValueError("Argument `params` must hold at least one float, but it holds none.")
-        self._misfit, self._weights = misfit, weights
-        self.linearized = jax.jit(self._linearized, static_argnames="reverse")
-        self.slope = jax.jit(self._slope)
+        fixed = misfit, weights, self._unravel, self._rest
+        if isinstance(misfit, eqx.Module):
+            self.linearized, self.slope = partial(_linearized_by_arrays, fixed), partial(_slope_by_arrays, fixed)
+        else:
+            self.linearized = jax.jit(partial(_linearized, fixed), static_argnames="reverse")
+            self.slope = jax.jit(partial(_slope, fixed))
 
     def unravel(self, x) -> Tree:
         """The parameters as the user has them."""
         return eqx.combine(self._unravel(jnp.asarray(x, self.start.dtype)), self._rest)
 
-    def _residual(self, x):
-        """The weighted residual, with the codes of the members and whether all of them are fine."""
-        residual, result = self._misfit(eqx.combine(self._unravel(x), self._rest))
-        if self._weights is not None:
-            spread = self._weights if jax.tree.structure(self._weights) == jax.tree.structure(residual) else None
-            root = lambda r, w: r * jnp.sqrt(jnp.asarray(w, r.dtype))
-            if spread is None:
-                residual = jax.tree.map(lambda r: root(r, self._weights), residual)
-            else:
-                residual = jax.tree.map(root, residual, spread)
-        r = ravel_pytree(residual)[0]
-        return r, (result, jnp.all(fine(result)) & jnp.all(jnp.isfinite(r)))
 
-    def _linearized(self, x, reverse: bool):
-        def twice(x):
-            r, aux = self._residual(x)
-            return r, (r, aux)
+type _Fixed = tuple[Callable, Tree, Callable, Tree]
+"""Misfit, weights, from flat parameters to floats, what else the parameters hold."""
 
-        J, (r, (result, ok)) = (jax.jacrev if reverse else jax.jacfwd)(twice, has_aux=True)(x)
-        return r, J, result, ok & jnp.all(jnp.isfinite(J))
 
-    def _slope(self, x):
-        def cost(x):
-            r, aux = self._residual(x)
-            return 0.5 * jnp.sum(r * r), aux
+def _residual(fixed: _Fixed, x):
+    """The weighted residual, with the codes of the members and whether all of them are fine."""
+    misfit, weights, unravel, rest = fixed
+    residual, result = misfit(eqx.combine(unravel(x), rest))
+    if weights is not None:
+        root = lambda r, w: r * jnp.sqrt(jnp.asarray(w, r.dtype))
+        if jax.tree.structure(weights) == jax.tree.structure(residual):
+            residual = jax.tree.map(root, residual, weights)
+        else:
+            residual = jax.tree.map(lambda r: root(r, weights), residual)
+    r = ravel_pytree(residual)[0]
+    return r, (result, jnp.all(fine(result)) & jnp.all(jnp.isfinite(r)))
 
-        (value, (result, ok)), g = jax.value_and_grad(cost, has_aux=True)(x)
-        return value, g, result, ok & jnp.all(jnp.isfinite(g))
+
+def _linearized(fixed: _Fixed, x, reverse: bool):
+    def twice(x):
+        r, aux = _residual(fixed, x)
+        return r, (r, aux)
+
+    J, (r, (result, ok)) = (jax.jacrev if reverse else jax.jacfwd)(twice, has_aux=True)(x)
+    return r, J, result, ok & jnp.all(jnp.isfinite(J))
+
+
+def _slope(fixed: _Fixed, x):
+    def cost(x):
+        r, aux = _residual(fixed, x)
+        return 0.5 * jnp.sum(r * r), aux
+
+    (value, (result, ok)), g = jax.value_and_grad(cost, has_aux=True)(x)
+    return value, g, result, ok & jnp.all(jnp.isfinite(g))
+
+
+_linearized_by_arrays, _slope_by_arrays = eqx.filter_jit(_linearized), eqx.filter_jit(_slope)
 
 
 class Trace:
