@@ -1,17 +1,20 @@
 """Yield and hardening of two phases from the force-displacement curves of a structure: `jaxmsm run fe2-fit`."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax import lax
+from jaxtyping import Array
 
 from .. import viz
-from .._results import RESULTS, names
+from .._results import names
 from .._scale import rollout
 from ..bridges import PeriodicCell
 from ..inference import FirstOrder, LevenbergMarquardt, fit
@@ -24,10 +27,10 @@ from ._fe2 import round_inclusion
 from ._options import Common
 
 PARAMETERS = ("sy_matrix", "H_matrix", "sy_inclusion", "H_inclusion")
-MODES = {"tension": 0, "shear": 1}
+MODES = ("tension", "shear")
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, unsafe_hash=True)
 class Options(Common):
     """FE2 fit: what must matrix and inclusion be like, for a clamped plate to answer tension and shear as measured?
 
@@ -62,12 +65,13 @@ class Options(Common):
 def run(options: Options, out: Path, console: Console) -> Report:
     """Data, fit, what the data determine, and the bias of another resolution."""
     _check(options)
-    forces = jax.jit(model(options, options.voxels))
+    model = Forces(options, options.voxels)
+    forces = jax.jit(model)
     truth = jnp.log(jnp.asarray(options.truth))
     with console.progress("data", 1 + bool(options.finer)) as moved:
         clean, result = forces(truth)
         moved()
-        other = jax.jit(model(options, options.finer * options.voxels))(truth)[0] if options.finer else None
+        other = jax.jit(Forces(options, options.finer * options.voxels))(truth)[0] if options.finer else None
         moved(bool(options.finer))
     report = Report("FE2 fit: yield and hardening (GPa) from the curves of tension and shear", ("", *PARAMETERS))
     report.codes["data"] = names(result).ravel().tolist()
@@ -76,11 +80,12 @@ def run(options: Options, out: Path, console: Console) -> Report:
     sigma = options.noise * np.max(np.abs(clean), axis=1, keepdims=True)
     noise = sigma * np.random.default_rng(options.seed).normal(size=clean.shape)
     data = clean + noise
-    found, how = _fit(options, forces, data, sigma, console, "fit")
+    found, how = _fit(options, Misfit(model, jnp.asarray(data), jnp.asarray(sigma)), options.start, console, "fit")
     _tell(options, report, found, how)
     _draw(options, forces, found, data, out)
     if other is not None:
-        biased, _ = _fit(options, forces, other + noise, sigma, console, "fit to the finer cell's data")
+        finer = Misfit(model, jnp.asarray(other + noise), jnp.asarray(sigma))
+        biased, _ = _fit(options, finer, np.exp(found), console, "fit to the finer cell's data")
         bias = np.exp(biased) - np.exp(found)
         report.rows.append((f"shift by data of {options.finer}x finer cells", *(f"{b:+.4g}" for b in bias)))
         report.numbers["bias_of_resolution"] = dict(zip(PARAMETERS, bias.tolist()))
@@ -105,52 +110,58 @@ def path(options: Options) -> np.ndarray:
     return np.append(up, options.stretch - up[: options.steps // 2])
 
 
-def model(options: Options, voxels: int) -> Callable[[Any], tuple[Any, RESULTS]]:
+class Forces(eqx.Module):
     """`forces(log of the parameters) -> ((modes, steps), codes)`, the whole of both scales and both paths."""
-    mesh = box(options.parts)
-    image = round_inclusion(voxels, 2, 0.3)
-    loads = jnp.asarray(path(options))
-    solver = options.solver()
 
-    def forces(logs):
+    options: Options = eqx.field(static=True)
+    voxels: int = eqx.field(static=True)
+
+    def __call__(self, logs):
+        options = self.options
+        solver = options.solver()
         sy, H, sy_in, H_in = jnp.exp(logs)
         one, two = lame(70.0, 0.33), lame(110.0, 0.25)
         laws = [
             J2(lam=one[0], mu=one[1], hardening=Linear(sy=sy, H=H)),
             J2(lam=two[0], mu=two[1], hardening=Linear(sy=sy_in, H=H_in)),
         ]
-        cell = batched(PeriodicCell(image, laws, solver=solver))
-        curves, codes = [], []
-        for axis in MODES.values():
-            held = [Fixed("left"), Fixed("right", (1 - axis,)), Moved("right", (axis,))]
-            _, steps = rollout(Body(mesh, cell, held, observe=Reaction("right"), solver=solver), loads)
-            curves.append(steps.value[:, axis])
-            codes.append(steps.result)
-        return jnp.stack(curves), jax.tree.map(lambda *x: jnp.stack(x), *codes)
-
-    return forces
+        cell = batched(PeriodicCell(round_inclusion(self.voxels, 2, 0.3), laws, solver=solver))
+        ways = [Moved("right", (axis,), by=partial(_component, axis)) for axis in range(2)]
+        body = Body(box(options.parts), cell, [Fixed("left"), *ways], observe=Reaction("right"), solver=solver)
+        loads = jnp.asarray(path(options))
+        modes = jnp.eye(2)
+        # One after the other: the points of a body are a batch already.
+        steps = lax.map(lambda way: rollout(body, loads[:, None] * way[None])[1], modes)
+        return jnp.einsum("msd,md->ms", steps.value, modes), steps.result
 
 
-def misfit_to(forces: Callable, data: Any, sigma: Any) -> Callable:
+def _component(axis: int, load):
+    return load[axis]
+
+
+class Misfit(eqx.Module):
     """The residual over the standard deviation of the data."""
 
-    def misfit(logs):
-        found, result = forces(logs)
-        return (found - data) / sigma, result
+    forces: Forces
+    data: Array
+    sigma: Array
 
-    return misfit
+    def __call__(self, logs):
+        found, result = self.forces(logs)
+        return (found - self.data) / self.sigma, result
 
 
-def _fit(options: Options, forces, data, sigma, console: Console, label: str) -> tuple[np.ndarray, Any]:
+def _fit(options: Options, misfit: Misfit, start, console: Console, label: str) -> tuple[np.ndarray, Any]:
+    # Steps that are small beside the standard errors tell nothing.
     adam = options.method == "adam"
-    method: Any = FirstOrder(optax.adam(optax.cosine_decay_schedule(0.1, 150))) if adam else LevenbergMarquardt()
+    method: Any = (
+        FirstOrder(optax.adam(optax.cosine_decay_schedule(0.1, 150))) if adam else LevenbergMarquardt(rtol=1e-8, xtol=1e-5)
+    )
     most = options.max_steps or (150 if adam else 40)
     with console.progress(f"{label} (the first step compiles)") as moved:
         say = lambda step, cost, _: moved(1, f"{label}: step {step}, chi2 / 2 = {cost:.5g}")
-        start = jnp.log(jnp.asarray(options.start))
-        logs, how = fit(
-            misfit_to(forces, data, sigma), start, method=method, weights=1.0, absolute=True, max_steps=most, on_step=say
-        )
+        start = jnp.log(jnp.asarray(start, float))
+        logs, how = fit(misfit, start, method=method, weights=1.0, absolute=True, max_steps=most, on_step=say)
     return np.asarray(logs), how
 
 
