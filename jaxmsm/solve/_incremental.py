@@ -101,6 +101,12 @@ def incremental(problem: Incremental, start: Array, carried: Tree, how: NewtonKr
         return _State(point, new, floor, missing, s.newton + 1, s.linear + report.steps, stuck, report, trail)
 
     end = lax.while_loop(going, step, first)
+    report = Report(_result(end, rtol, problem.linear), end.newton, end.linear, end.at.size)
+    return end.at.z, end.at.carried, report, end.scale, end.trail
+
+
+def _result(end: _State, rtol: float, linear: bool) -> RESULTS:
+    """What became of the search, the first reason that holds."""
     size = end.at.size
     done = (size <= rtol * end.scale + end.floor) & ~end.missing
     reasons = [
@@ -109,12 +115,12 @@ def incremental(problem: Incremental, start: Array, carried: Tree, how: NewtonKr
         (done, RESULTS.successful),
         (end.last.flat, RESULTS.mechanism),
         (end.last.negative, RESULTS.indefinite),
-        (end.stuck, RESULTS.stagnation if problem.linear else RESULTS.line_search_failed),
+        (end.stuck, RESULTS.stagnation if linear else RESULTS.line_search_failed),
     ]
     result = RESULTS.nonlinear_max_steps_reached
     for condition, code in reversed(reasons):
         result = RESULTS.where(condition, code, result)
-    return end.at.z, end.at.carried, Report(result, end.newton, end.linear, size), end.scale, end.trail
+    return result
 
 
 def refined(inverse: Callable, matvec: Callable, rhs: Array, tolerance: float, floor: Array) -> tuple[Array, LinearReport]:
