@@ -32,7 +32,8 @@ class Problem:
             raise ValueError("Argument `params` must hold at least one float, but it holds none.")
         fixed = misfit, weights, self._unravel, self._rest
         if isinstance(misfit, eqx.Module):
-            self.linearized, self.slope = partial(_linearized_by_arrays, fixed), partial(_slope_by_arrays, fixed)
+            self.linearized: Callable = partial(_linearized_by_arrays, fixed)
+            self.slope: Callable = partial(_slope_by_arrays, fixed)
         else:
             self.linearized = jax.jit(partial(_linearized, fixed), static_argnames="reverse")
             self.slope = jax.jit(partial(_slope, fixed))
@@ -42,7 +43,7 @@ class Problem:
         return eqx.combine(self._unravel(jnp.asarray(x, self.start.dtype)), self._rest)
 
 
-type _Fixed = tuple[Callable, Tree, Callable, Tree]
+type _Fixed = tuple[Callable, Any, Callable, Tree]
 """Misfit, weights, from flat parameters to floats, what else the parameters hold."""
 
 
@@ -52,10 +53,9 @@ def _residual(fixed: _Fixed, x):
     residual, result = misfit(eqx.combine(unravel(x), rest))
     if weights is not None:
         root = lambda r, w: r * jnp.sqrt(jnp.asarray(w, r.dtype))
-        if jax.tree.structure(weights) == jax.tree.structure(residual):
-            residual = jax.tree.map(root, residual, weights)
-        else:
-            residual = jax.tree.map(lambda r: root(r, weights), residual)
+        own: Any = jax.tree.structure(weights)
+        spread = weights if own == jax.tree.structure(residual) else jax.tree.map(lambda _: weights, residual)
+        residual = jax.tree.map(root, residual, spread)
     r = ravel_pytree(residual)[0]
     return r, (result, jnp.all(fine(result)) & jnp.all(jnp.isfinite(r)))
 
