@@ -12,5 +12,5 @@ from ._precondition import (
     GreenJacobi as GreenJacobi,
 )
 from ._relaxed import Relaxed as Relaxed
-from ._skipping import Skipping as Skipping
+from ._skipping import Anchored as Anchored, Skipping as Skipping
 from ._steady import Steady as Steady

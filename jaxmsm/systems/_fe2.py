@@ -11,11 +11,10 @@ from .. import viz
 from ..bridges import PeriodicCell
 from ..io import InputError
 from ..solids import J2, Body, Linear, Moved, Symmetry, lame
-from ..solve import batched
 from ..space import HEX8, QUAD4, MeanDilatation, Mesh, plate_with_hole
 from ._console import Console, Report
 from ._options import Resuming
-from ._structure import Structure, observers, tell, walk
+from ._structure import Structure, every_point, observers, tell, walk
 
 PHASES = ("matrix", "inclusion")
 
@@ -112,7 +111,7 @@ def plate_of_cells(options: Options, mesh: Mesh, image: np.ndarray) -> Body:
     planes = {"bottom": (0, 1, 0), "left": (1, 0, 0), "back": (0, 0, 1), "front": (0, 0, 1)}
     d = options.dimension
     held = [Symmetry(name, planes[name][:d]) for name in planes if name in mesh.facet_sets]
-    return Body(mesh, batched(cell), [*held, Moved("right", (0,))], observe=observers("right"), solver=options.solver())
+    return Body(mesh, every_point(cell), [*held, Moved("right", (0,))], observe=observers("right"), solver=options.solver())
 
 
 def path(options: Options) -> np.ndarray:

@@ -22,12 +22,11 @@ from ..solids import (
     Tied,
     Traction,
 )
-from ..solve import batched
 from ..space import ELEMENTS, Mesh, beam, box, cook, l_shape, plate_with_hole, ring
 from ._console import Console, Report
 from ._materials import make_laws
 from ._options import RULES, Resuming
-from ._structure import Structure, observers, tell, walk
+from ._structure import Structure, every_point, observers, tell, walk
 
 
 @dataclass(kw_only=True)
@@ -119,7 +118,7 @@ def _material(material: Material, problem: Problem, d: int, options: Options) ->
         raise InputError(
             f"The image {material.image} must have {d} axes and {len(laws)} phases, but has {image.ndim} and {labeled.max() + 1}."
         )
-    return batched(PeriodicCell(labeled, laws, solver=options.solver(options.rtol)))
+    return every_point(PeriodicCell(labeled, laws, solver=options.solver(options.rtol)))
 
 
 def _condition(entry: Any, problem: Problem) -> Any:

@@ -12,10 +12,10 @@ import numpy as np
 from .. import viz
 from .._results import message, names
 from .._scale import Solution
-from ..bridges import PeriodicCell
+from ..bridges import Anchored, PeriodicCell, Skipping
 from ..io import Checkpoint, Pvd, write_vti
 from ..solids import Body, Deformation, Displacement, ElementDeformation, ElementStress, Reaction
-from ..solve import Batched, CutBack, Step, march
+from ..solve import Batched, CutBack, Step, batched, march
 from ._console import Console, Report
 from ._fields import von_mises, voxel_fields
 
@@ -87,8 +87,12 @@ def walk(structure: Structure, out: Path, console: Console, *, halvings: int = 4
 
 def _inner(solution: Solution) -> str:
     """The work of the points' own scales."""
-    inner = [np.sum(np.asarray(own["newton"] + own["linear"])) for own in solution.stats.get("law", ())]
-    return f", {int(sum(inner))} iterations in the cells" if inner else ""
+    laws = solution.stats.get("law", ())
+    if not laws:
+        return ""
+    count = lambda name: int(sum(np.sum(np.asarray(own[name])) for own in laws if name in own))
+    elastic = count("skipped")
+    return f", {count('newton') + count('linear')} iterations in the cells" + (f", {elastic} elastic" if elastic else "")
 
 
 def failure(body: Body, solution: Solution) -> str:
@@ -117,6 +121,12 @@ def write_step(series: Pvd, structure: Structure, k: int, solution: Solution) ->
     )
 
 
+def every_point(cell: PeriodicCell) -> Batched:
+    """The cell at every point, all in one batch; those that stay elastic are not solved where the laws are those of small strain."""
+    plain = cell.kernel.small and not cell.kernel.scalar and cell.substeps == 1
+    return batched(Skipping(cell)) if plain else batched(cell)
+
+
 def cells(body: Body) -> list[tuple[int, int, int, PeriodicCell]]:
     """The numbers of the first point and of the one after the last that hold a cell, their part, and the cell."""
     found, start = [], 0
@@ -124,6 +134,7 @@ def cells(body: Body) -> list[tuple[int, int, int, PeriodicCell]]:
         size = len(part.block.nodes) * len(part.block.element.quadrature()[0])
         scale = getattr(part.material, "scale", None)
         inner = scale.scale if isinstance(scale, Batched) else None
+        inner = inner.cell if isinstance(inner, Skipping) else inner
         if isinstance(inner, PeriodicCell) and inner.image is not None:
             found.append((start, start + size, which, inner))
         start += size
@@ -137,7 +148,9 @@ def micro_fields(structure: Structure, solution: Solution, point: int, path: Pat
         return None
     first, which, cell = held
     own = point - first
-    state, guess = jax.tree.map(lambda x: x[own], (solution.state[which], solution.guess.points[which]))
+    past = solution.state[which]
+    past = past.cell if isinstance(past, Anchored) else past
+    state, guess = jax.tree.map(lambda x: x[own], (past, solution.guess.points[which]))
     F = np.asarray(solution.value["F"][which])
     load = jnp.asarray(F.reshape(*F.shape[:2], -1)[..., own])
     fields = voxel_fields(cell, np.asarray(cell.image), cell.laws, load, guess, state)
