@@ -122,7 +122,7 @@ def write_step(series: Pvd, structure: Structure, k: int, solution: Solution) ->
 
 
 def every_point(cell: PeriodicCell) -> Batched:
-    """The cell at every point, all in one batch; those that stay elastic are not solved where the laws are those of small strain."""
+    """The cell at every point, all in one batch; of small strain, those that stay elastic are not solved."""
     plain = cell.kernel.small and not cell.kernel.scalar and cell.substeps == 1
     return batched(Skipping(cell)) if plain else batched(cell)
 
