@@ -190,7 +190,8 @@ def _parts(mesh: Mesh, law: Any, rule: AbstractRule) -> list[Part]:
     if np.any(owner < 0):
         raise ValueError(f"Argument `law` must give each element a law, but {np.sum(owner < 0)} of {mesh.count} have none.")
     found, start = [], 0
-    table = np.array([laws.index(x) if isinstance(x, AbstractLaw) else -1 for x in chosen.values()])
+    formula = np.array([isinstance(x, AbstractLaw) for x in chosen.values()])
+    table = np.where(formula, np.cumsum(formula) - 1, -1)
     for block in mesh.blocks:
         own = owner[start : start + len(block.nodes)]
         for number, one in [(-1, None), *enumerate(chosen.values())]:
