@@ -15,7 +15,8 @@ _HEADER = "__header__"
 class Checkpoint:
     """The last state of a long run, in one NumPy archive (`.npz`) with a JSON header.
 
-    `save` writes beside the file, flushes to the disk and renames, so that a kill leaves the last file or the new one.
+    `save` writes beside the file, flushes to the disk and renames, so that a kill leaves the last file or the new one. The folder
+    is made where it is missing.
     """
 
     def __init__(self, path: str | os.PathLike):
@@ -26,6 +27,7 @@ class Checkpoint:
         content = io.BytesIO()
         whole: dict[str, Any] = arrays | {_HEADER: np.frombuffer(json.dumps(header).encode(), np.uint8)}
         np.savez(content, **whole)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         part = self.path.with_name(self.path.name + ".part")
         with open(part, "wb") as file:
             file.write(content.getbuffer())
