@@ -9,6 +9,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from jaxmsm import (
     AbstractScale,
@@ -555,6 +556,13 @@ _CRACKED = [
     ),
 ]
 
+
+def _grain(turn):
+    """Turned about no axis of the plane."""
+    crystal = solids.CrystalPlasticity(C11=2.5, C12=1.5, C44=1.0, rate=0.1, m=0.05, g0=0.004, g_inf=0.02, h0=0.05, a=2.0)
+    return solids.Rotated(crystal, Rotation.from_rotvec(turn).as_matrix())
+
+
 HISTORY = [
     Row(
         "2d-plastic-network",
@@ -572,6 +580,14 @@ HISTORY = [
         _first,
         _NO2,
         {"out_of_range": _FLIPPED2},
+    ),
+    Row(
+        "2d-crystal",
+        lambda: Closed(_grain([0.3, 0.5, -0.4])),
+        _span(0.5, _E2),
+        _span(0.2, _half(_E2)),
+        lambda s: s.law.law.g0,
+        _span(0.5, _NO2),
     ),
     Row(
         "2d-viscoelastic",

@@ -26,6 +26,7 @@ from ._conditions import (
     always as always,
 )
 from ._conduction import AnisotropicConductivity as AnisotropicConductivity, Conductivity as Conductivity
+from ._crystal import Crystal as Crystal, CrystalPlasticity as CrystalPlasticity
 from ._damage import (
     AbstractMeasure as AbstractMeasure,
     AbstractSoftening as AbstractSoftening,
