@@ -1,4 +1,4 @@
-"""Bodies with known answers: Cook's membrane, a thick-walled cylinder by Lame and, in plasticity, by Hill."""
+"""Bodies with known answers: Cook's membrane, a thick-walled cylinder by Lame and, in plasticity, by Hill, a bar that cracks."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -9,18 +9,22 @@ from jaxmsm import rollout
 from jaxmsm.solids import (
     J2,
     Body,
+    Damage,
     Displacement,
     Elastic,
     ElementStress,
     Fixed,
     Linear,
+    LinearSoftening,
+    Moved,
     PlaneStress,
     Pressure,
+    Reaction,
     Symmetry,
     Traction,
 )
-from jaxmsm.solve import Krylov
-from jaxmsm.space import QUAD4, QUAD8, QUAD9, Full, MeanDilatation, cook, ring
+from jaxmsm.solve import Dense, Krylov
+from jaxmsm.space import QUAD4, QUAD8, QUAD9, Full, MeanDilatation, box, cook, ring
 
 INNER, OUTER, ANGLE = 1.0, 2.0, 0.02
 """A narrow sector of a cylinder: what its straight sides take off is of the order of the angle squared over 24."""
@@ -97,3 +101,25 @@ def test_hills_cylinder_yields_to_the_known_radius():
         np.testing.assert_allclose(stress[step, :, 1, 1] / k, hoop / k, rtol=0, atol=0.04)  # that of the element that is cut
         sure = abs(r - radius) > 0.5 / n
         np.testing.assert_array_equal((alpha[step] > 0)[sure], inside[sure])
+
+
+@pytest.mark.parametrize("system", [Dense(), Krylov()], ids=["dense", "krylov"])
+@pytest.mark.parametrize("n", [3, 9])
+def test_a_bar_cracks_at_its_weakest_element_whatever_its_size(n, system):
+    # Hillerborg, Modeer and Petersson, Cem. Concr. Res. 6 (1976) 773: the stress falls linearly with the opening of the crack, the
+    # rest of the bar unloads. Beyond the peak the tangent is indefinite: one element's stiffness is negative.
+    length, E, strength, opening = 0.5, 30.0, 0.003, 1e-4
+    energy = strength * opening / 2
+    mesh = box((n, 1), (length, length / n), QUAD4)
+    curve = LinearSoftening(strength=jnp.full(n, 1.2 * strength).at[n // 2].set(strength), energy=jnp.full(n, energy))
+    law = Damage.from_young(E, 0.0, curve, size=mesh.sizes())
+    ends = [Fixed("left", (0,)), Fixed("bottom", (1,)), Moved("right", 0)]
+    body = Body(mesh, law, ends, observe=Reaction("right"), system=system)
+    peak = strength * length / E
+    u = np.concatenate([[0, peak / 2, peak], np.linspace(peak, opening, 11)[1:]])
+    found = quickly(lambda u: rollout(body, u)[1])(jnp.asarray(u[1:]))
+    assert np.all(found.ok)
+    stress = np.concatenate([[0], found.value[:, 0] * n / length])
+    exact = np.where(u <= peak, E * u / length, (opening - u) / (opening / strength - length / E))
+    np.testing.assert_allclose(stress, exact, atol=1e-9 * strength)
+    assert np.trapezoid(stress, u) == pytest.approx(energy, rel=1e-9)

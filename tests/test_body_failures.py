@@ -9,14 +9,17 @@ from _bodies import at, irregular, name, quickly, solve, surface
 from jaxtyping import Array, Float
 
 from jaxmsm import names, rollout
+from jaxmsm.bridges import PeriodicCell
 from jaxmsm.solids import (
     J2,
     AbstractLaw,
     Body,
+    Damage,
     Displacement,
     Elastic,
     Fixed,
     Linear,
+    LinearSoftening,
     Moved,
     NeoHookean,
     Reaction,
@@ -32,6 +35,12 @@ SQUARE = box((2, 2))
 LINEAR = Elastic(lam=1.0, mu=1.0)
 NAMED = Mesh(SQUARE.points, SQUARE.blocks, facet_sets=SQUARE.facet_sets, element_sets={"a": [0, 1, 2], "b": [2, 3]})
 DIAGONAL = lambda x: abs(x[:, 0] - x[:, 1]) < 1e-9
+
+
+def _softening(**how):
+    """A cell of which one phase softens."""
+    law = Damage.from_young(1.0, 0.2, LinearSoftening(strength=0.1, energy=0.1), **how)
+    return PeriodicCell(np.arange(4).reshape(2, 2) % 2, (LINEAR, law))
 
 
 def _loaded(load, by=None):
@@ -59,6 +68,11 @@ def _loaded(load, by=None):
         (lambda: Body(NAMED, {"a": LINEAR}), ValueError, "give each element a law, but 1 of 4 have none"),
         (lambda: Body(NAMED, {"a": LINEAR, "b": LINEAR}), ValueError, "one law, but elements of 'b' have one already"),
         (lambda: Body(SQUARE, {"a": LINEAR}), ValueError, "must name a set of elements"),
+        (
+            lambda: Body(SQUARE, _softening(size=0.1)),
+            ValueError,
+            "must not be a scale whose laws soften at once, but `PeriodicCell`",
+        ),
         (lambda: Body(SQUARE, LINEAR, observe="u"), TypeError, "`observe` must be an observer or a tree of them"),
         (lambda: Body(SQUARE, LINEAR).locate(16), ValueError, "the number of a point of the body"),
         (lambda: _loaded(1.0, by="t"), ValueError, "must be a dictionary with a number 't', but it holds no names"),
@@ -70,6 +84,10 @@ def _loaded(load, by=None):
 def test_malformed_conditions_are_refused(wrong, error, sentence):
     with pytest.raises(error, match=sentence):
         wrong()
+
+
+def test_cells_that_soften_in_time_are_taken():
+    assert Body(SQUARE, _softening(viscosity=1.0)).count
 
 
 class Brittle(AbstractLaw):

@@ -216,6 +216,15 @@ def area(mesh, facets):
     return sum(np.sum(np.linalg.norm(filled(_normals, mesh, block)[1], axis=-1)) for block in facets)
 
 
+@pytest.mark.parametrize("kind", [TRI6, QUAD4, TET4, HEX8], ids=name)
+def test_sizes_of_elements(kind):
+    mesh = irregular((2, 3, 2)[: kind.dim], kind, (1.0, 2.0, 0.5)[: kind.dim])
+    assert np.sum(mesh.sizes() ** mesh.d) == pytest.approx(2.0 if kind.dim == 2 else 1.0, rel=1e-13)
+    assert np.ptp(mesh.sizes()) > 1e-3
+    cubes = box((3,) * kind.dim, None, kind)
+    np.testing.assert_allclose(cubes.sizes() ** kind.dim * cubes.count, np.prod(np.ptp(cubes.points, 0)), rtol=1e-13)
+
+
 @pytest.mark.parametrize("mesh", ALL.values(), ids=ALL)
 def test_the_divergence_theorem(mesh):
     """Of (x^2, 0), (0, x y) and so on: facets close the surface and are turned outward, element by element and all together."""

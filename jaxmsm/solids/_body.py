@@ -83,7 +83,8 @@ class Body(AbstractScale):
             mesh: its elements.
             law: what stands at every point, or one for each set of elements by name. A scale is solved at all points in one batch;
                 `batched(cell, ...)` says how: with `mesh` the points are divided among devices, and the whole solve of the body
-                runs on all of them. A law may have fields over the elements as leaves.
+                runs on all of them. A law may have fields over the elements as leaves. A scale whose laws soften needs a time in
+                them (`viscosity`).
             conditions: supports, displacements and forces.
             observe: what is answered, an observer or a tree of them (default: `Displacement()`).
             rule: `Full()`, or `MeanDilatation()` against volumetric locking (B-bar for small strain, F-bar).
@@ -205,11 +206,24 @@ def _parts(mesh: Mesh, law: Any, rule: AbstractRule) -> list[Part]:
                 labels = None if len(chosen) == 1 else jnp.asarray(table[own[mask]])
                 material = Formula(tuple(laws), labels)
             else:
+                _refuse_softening(one)
                 material = living(one)
             numbers = start + np.flatnonzero(mask)
             found.append(Part(Block(block.nodes[np.flatnonzero(mask)], block.element), jnp.asarray(numbers), material, rule))
         start += len(block.nodes)
     return found
+
+
+def _refuse_softening(scale: AbstractScale) -> None:
+    """What localizes below has no width above: the body would dissipate what its mesh says."""
+    softens = lambda x: isinstance(x, AbstractLaw) and x.softening
+    laws = [x for x in jax.tree.leaves(scale, is_leaf=softens) if softens(x)]
+    if any(not law.timed for law in laws):
+        raise ValueError(
+            f"Argument `law` must not be a scale whose laws soften at once, but `{type(scale).__name__}` holds one that does: the "
+            "width over which it localizes is that of an element, which it does not know. Give the law a `viscosity`, or hand the "
+            "body a softening law itself, with the `size` of its elements (`mesh.sizes()`)."
+        )
 
 
 def _without_orphans(held: Constraints, parts: Sequence[Part]) -> Constraints:

@@ -152,6 +152,11 @@ class Mesh(eqx.Module):
             raise ValueError(f"Argument `where` must select at least one facet of the surface, but {where!r} selects none.")
         return tuple(found)
 
+    def sizes(self) -> Float[Array, " e"]:
+        """The edge of a square or a cube with the volume of each element, in the unit of length; differentiable in the points."""
+        volumes = [jnp.sum(integration(self.points, block).weights, 0) for block in self.blocks]
+        return jnp.concatenate(volumes) ** (1 / self.d)
+
     def surface(self) -> tuple[Block, ...]:
         """The facets that belong to one element alone, turned outward, a block for each kind of facet."""
         found: dict[Element, list[np.ndarray]] = {}
