@@ -325,3 +325,13 @@ def test_a_scale_beside_a_law():
     u = solve(Body(mesh, {"a": RUBBER, "b": Closed(stiff)}, conditions, solver=TIGHT)).value
     v = solve(Body(mesh, {"a": RUBBER, "b": stiff}, conditions, solver=TIGHT)).value
     np.testing.assert_allclose(u, v, rtol=0, atol=ROUND_OFF)
+
+
+def test_a_body_is_an_argument_of_a_compiled_program():
+    program = jax.jit(lambda body, load: body(load).value)
+    none = lambda load: 0 * load["t"]
+    ends = [Fixed("left"), Fixed("right", (1,)), Moved("right", 0, by="t"), BodyForce(jnp.ones_like, by=none)]
+    made = lambda mu: Body(box((1, 1)), Elastic(lam=0.0, mu=mu), ends, observe=Reaction("right"))
+    for mu in (1.0, 3.0):
+        np.testing.assert_allclose(program(made(mu), {"t": 0.1}), [0.2 * mu, 0], rtol=1e-9, atol=ROUND_OFF)
+    assert program._cache_size() == 1

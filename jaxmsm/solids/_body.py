@@ -15,7 +15,7 @@ from .._typing import Tree
 from ..solve import AbstractSystem, Automatic, NewtonKrylov
 from ..space import AbstractRule, Block, Full, Mesh, groups, incidence, integration
 from ._body_solve import Guess, solve
-from ._conditions import AbstractCondition, AbstractFollower, AbstractForce, Constraints, amplitude, constraints
+from ._conditions import AbstractCondition, AbstractFollower, AbstractForce, Constraints, amplitude, constraints, where_of
 from ._law import AbstractLaw
 from ._observe import Displacement, placed
 from ._part import AbstractMaterial, Formula, Part, living
@@ -155,11 +155,6 @@ class Body(AbstractScale):
         guess = self.cold(load) if guess is None else guess
         devices = devices_of(self)
         return solve(self, load, state, guess)[0] if devices is None else solve_shared(self, load, state, guess, devices)
-
-
-def where_of(condition: Any) -> Any:
-    """Where a condition is."""
-    return condition.where
 
 
 def time_of(load: Tree) -> Span | None:

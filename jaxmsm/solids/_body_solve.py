@@ -141,7 +141,7 @@ class Stiffness(eqx.Module):
         ]
         return gathered(jnp.concatenate(rows), given.body.table)
 
-    def reduced(self, given: Given) -> Elementwise:
+    def reduced(self, given: Given) -> Any:
         """The matrix in the unknowns."""
         held, nodes, matrices = given.body.held, _nodes(given.body), self.matrices
         if held.frames is not None:
@@ -149,7 +149,8 @@ class Stiffness(eqx.Module):
         if held.source is not None:
             nodes = tuple(held.source[x] for x in nodes)
         table = given.body.table if given.body.mapped is None else given.body.mapped
-        return Elementwise(tuple(nodes), matrices, table, held.free)
+        plain = Elementwise(_nodes(given.body), self.matrices, given.body.table, jnp.ones_like(held.free))
+        return held.reduced(Elementwise(tuple(nodes), matrices, table, held.free), plain)
 
 
 def _nodes(body: Body) -> tuple[Array, ...]:
@@ -177,7 +178,7 @@ def stiffness(given: Given, u: Float[Array, "n d"], guesses: tuple[Tree, ...]) -
     return Stiffness(tuple(matrices), tuple(learned), jnp.finfo(u.dtype).eps * jnp.sqrt(square))
 
 
-def inverse(given: Given, matrix: Elementwise, dtype) -> Inverse:
+def inverse(given: Given, matrix: Any, dtype) -> Inverse:
     """The inverse of the tangent in the unknowns, in a precision."""
     body = given.body
     modes = rigid_motions(body.mesh.points, body.group, body.count)
@@ -233,10 +234,10 @@ def _search(given: Given, guess: Guess) -> tuple[Array, tuple[Tree, ...], Verdic
 
 
 def residual(q: Float[Array, "n d"], given: Given, guesses: tuple[Tree, ...]) -> Float[Array, "n d"]:
-    """Zero at equilibrium; the unknowns that are not free stand for themselves."""
+    """Zero at equilibrium; what is idle among the unknowns stands for itself."""
     held = given.body.held
     u = held.spread(q) + held.given(given.load, q)
-    return jnp.where(held.free, held.collect(balance(given, u, guesses).f), q)
+    return held.collect(balance(given, u, guesses).f) + held.idle(q)
 
 
 def solve(body: Body, load: Tree, state: Tree, guess: Guess) -> tuple[Solution, Fields]:
@@ -267,7 +268,7 @@ def solve(body: Body, load: Tree, state: Tree, guess: Guess) -> tuple[Solution, 
     reaction = found.f - _left(body, found.f)
     weights = tuple(at.weights for _, at in given.points())
     numbers = tuple(p.numbers for p in body.parts)
-    fields = Fields(u, reaction, found.F, tuple(a.P for a in found.answers), weights, numbers, following)
+    fields = Fields(u, reaction, found.f, found.F, tuple(a.P for a in found.answers), weights, numbers, following)
     value = observed(body.observe, body.places, fields)
     value = jax.tree.map(lambda x: jnp.where(ok, x, jnp.nan), value)
     stats: dict[str, Any] = {
@@ -290,7 +291,7 @@ def _left(body: Body, f: Array) -> Array:
     return body.held.spread(body.held.collect(f)) if body.held.source is None else jnp.where(body.held.free, f, 0)
 
 
-def _adjoint(matrix: Elementwise, rhs: Array, given: Given, *, transposed: bool) -> Array:
+def _adjoint(matrix: Any, rhs: Array, given: Given, *, transposed: bool) -> Array:
     """The linear solve of derivatives, to the tolerance of the body; NaN where it is missed."""
     dtype = given.dtype
     inner = given.body.solver.inner or dtype

@@ -12,20 +12,42 @@ from jaxtyping import Array, Float
 
 from .._model import Span, refuse_traced
 from .._typing import Tree
-from ..space import Block, Mesh, facet_normals, integration
+from ..space import Block, Elementwise, Mesh, facet_normals, integration
 
 type By = str | Callable[[Tree], Any] | None
 """Which number of the load scales a condition: None for the load itself (of a `Span` its drive, or its end `t1` where it has no
 drive), a name where the load is a dictionary, or a function of the load."""
 
 
+class Word(eqx.Module):
+    """A name or a function: no number, so that a body is a tree of arrays that `jax.jit` takes."""
+
+    what: Any = eqx.field(static=True)
+
+
+def word(x: Any) -> Any:
+    """Names and functions apart from numbers; a module that is a function has numbers of its own."""
+    return Word(x) if isinstance(x, str) or (callable(x) and not isinstance(x, eqx.Module)) else x
+
+
+def said(x: Any) -> Any:
+    """What `word` was given."""
+    return x.what if isinstance(x, Word) else x
+
+
 def as_where(x: Any) -> Any:
-    """Numbers of nodes as an array, names and conditions as they are."""
-    if x is None or isinstance(x, str | jax.Array) or callable(x):
+    """Numbers of nodes as an array, names and conditions as words."""
+    x = word(x)
+    if x is None or isinstance(x, Word | jax.Array):
         return x
     # Numbers stay known where a body is made in a program that is traced.
     with jax.ensure_compile_time_eval():
         return jnp.asarray(x)
+
+
+def where_of(condition: Any) -> Any:
+    """Where a condition or an observer is, as it was said."""
+    return said(condition.where)
 
 
 def always(load: Tree) -> float:
@@ -49,8 +71,9 @@ class Table(eqx.Module):
         return jnp.interp(load.t1 if isinstance(load, Span) else load, self.times, self.values)
 
 
-def amplitude(load: Tree, by: By) -> Float[Array, ""]:
+def amplitude(load: Tree, by: By | Word) -> Float[Array, ""]:
     """The number that scales a condition."""
+    by = said(by)
     if callable(by):
         return jnp.asarray(by(load))
     if isinstance(load, Span):
@@ -78,7 +101,7 @@ class AbstractCondition(eqx.Module):
     """
 
     def __check_init__(self):
-        by = getattr(self, "by", None)
+        by = said(getattr(self, "by", None))
         if callable(by):
             refuse_traced(by, "`by`")
 
@@ -106,7 +129,7 @@ class Moved(AbstractCondition):
     where: Any = eqx.field(converter=as_where)
     axes: tuple[int, ...] = eqx.field(static=True, converter=lambda a: (a,) if isinstance(a, int) else tuple(a))
     value: Float[Array, "..."] = eqx.field(converter=lambda x: jnp.asarray(x, float), default=1.0)
-    by: By = None
+    by: Any = eqx.field(converter=word, default=None)
 
 
 class Symmetry(AbstractCondition):
@@ -138,7 +161,7 @@ class Tied(AbstractCondition):
     where: Any = eqx.field(converter=as_where)
     to: Any = eqx.field(converter=as_where)
     jump: Float[Array, "..."] = eqx.field(converter=lambda x: jnp.asarray(x, float), default=0.0)
-    by: By = None
+    by: Any = eqx.field(converter=word, default=None)
 
 
 class AbstractForce(AbstractCondition):
@@ -162,10 +185,10 @@ class Traction(AbstractForce):
 
     where: Any = eqx.field(converter=as_where)
     value: Float[Array, "..."] = eqx.field(converter=lambda x: jnp.asarray(x, float))
-    by: By = None
+    by: Any = eqx.field(converter=word, default=None)
 
     def place(self, mesh):
-        return mesh.facets(self.where)
+        return mesh.facets(where_of(self))
 
     def forces(self, points, place, thickness):
         total = jnp.zeros_like(points)
@@ -186,10 +209,10 @@ class Force(AbstractForce):
 
     where: Any = eqx.field(converter=as_where)
     value: Float[Array, "..."] = eqx.field(converter=lambda x: jnp.asarray(x, float))
-    by: By = None
+    by: Any = eqx.field(converter=word, default=None)
 
     def place(self, mesh):
-        return jnp.asarray(mesh.nodes(self.where))
+        return jnp.asarray(mesh.nodes(where_of(self)))
 
     def forces(self, points, place, thickness):
         del thickness
@@ -204,15 +227,15 @@ class BodyForce(AbstractForce):
         degree: of the quadrature (default: that of the elements).
     """
 
-    value: Any = eqx.field(converter=lambda x: x if callable(x) else jnp.asarray(x, float), default=0.0)
+    value: Any = eqx.field(converter=lambda x: word(x) if callable(x) else jnp.asarray(x, float), default=0.0)
     where: Any = eqx.field(converter=as_where, default=None)
-    by: By = None
+    by: Any = eqx.field(converter=word, default=None)
     degree: int | None = eqx.field(static=True, default=None)
 
     def place(self, mesh):
         if self.where is None:
             return mesh.blocks
-        chosen = zip(mesh.element_nodes(self.where), mesh.blocks, strict=True)
+        chosen = zip(mesh.element_nodes(where_of(self)), mesh.blocks, strict=True)
         return tuple(Block(jnp.asarray(nodes), block.element) for nodes, block in chosen)
 
     def forces(self, points, place, thickness):
@@ -220,7 +243,8 @@ class BodyForce(AbstractForce):
         for own in place:
             at = integration(points, own, self.degree)
             x = jnp.einsum("qk,ekd->qed", at.shape, points[own.nodes])
-            b = self.value(x) if callable(self.value) else jnp.broadcast_to(self.value, x.shape)
+            value = said(self.value)
+            b = value(x) if callable(value) else jnp.broadcast_to(value, x.shape)
             total = total.at[own.nodes].add(thickness * jnp.einsum("qk,qe,qed->ekd", at.shape, at.weights, b))
         return total
 
@@ -249,7 +273,7 @@ class Pressure(AbstractFollower):
 
     where: Any = eqx.field(converter=as_where)
     value: Float[Array, ""] = eqx.field(converter=lambda x: jnp.asarray(x, float), default=1.0)
-    by: By = None
+    by: Any = eqx.field(converter=word, default=None)
 
     @property
     def symmetric(self) -> bool:
@@ -271,7 +295,7 @@ class Springs(AbstractFollower):
 
     where: Any = eqx.field(converter=as_where)
     stiffness: Float[Array, "..."] = eqx.field(converter=lambda x: jnp.asarray(x, float))
-    by: By = always
+    by: Any = eqx.field(converter=word, default=always)
 
     @property
     def symmetric(self) -> bool:
@@ -335,6 +359,20 @@ class Constraints(eqx.Module):
         own = own if self.frames is None else jnp.einsum("nij,ni->nj", self.frames.astype(u.dtype), own)
         return jnp.where(self.free, own, 0)
 
+    def idle(self, q: Float[Array, "n d"]) -> Float[Array, "n d"]:
+        """What moves nothing, and stands for itself at equilibrium."""
+        return jnp.where(self.free, 0, q)
+
+    def reduced(self, tied: Elementwise, plain: Elementwise) -> Any:
+        """A tangent in the unknowns.
+
+        Args:
+            tied: with the nodes that move each node in its place, in their frames.
+            plain: of the nodes as they are.
+        """
+        del plain
+        return tied
+
 
 def constraints(mesh: Mesh, conditions: Sequence[AbstractCondition]) -> Constraints:
     """The constraints of the conditions that impose displacements."""
@@ -343,7 +381,7 @@ def constraints(mesh: Mesh, conditions: Sequence[AbstractCondition]) -> Constrai
     imposed: list = []
     for condition in conditions:
         if isinstance(condition, Fixed | Moved):
-            own = mesh.nodes(condition.where)
+            own = mesh.nodes(where_of(condition))
             axes = tuple(range(d)) if condition.axes is None else condition.axes
             if not axes or min(axes) < 0 or max(axes) >= d:
                 raise ValueError(f"Argument `axes` must hold axes from 0 to {d - 1}, but it is {axes}.")
@@ -351,7 +389,7 @@ def constraints(mesh: Mesh, conditions: Sequence[AbstractCondition]) -> Constrai
                 if isinstance(condition, Moved) and not free[own, axis].all():
                     raise ValueError(
                         f"Argument `conditions` must not impose one displacement twice, but axis {axis} of a node of "
-                        f"{condition.where!r} is held already. Order the set or leave the node out."
+                        f"{where_of(condition)!r} is held already. Order the set or leave the node out."
                     )
                 free[own, axis] = False
             if isinstance(condition, Moved):
@@ -398,14 +436,14 @@ def _mirror(mesh: Mesh, condition: Symmetry, free: np.ndarray, frames: np.ndarra
     """Hold the nodes of a plane along its normal; frames turn where it is not along an axis."""
     n, d = mesh.points.shape
     normal = np.array(condition.normal) / np.linalg.norm(condition.normal)
-    own = mesh.nodes(condition.where)
+    own = mesh.nodes(where_of(condition))
     along = np.flatnonzero(np.abs(normal) > 1 - 1e-12)
     if along.size:
         free[own, along[0]] = False
         return frames
     if not free[own].all():
         raise ValueError(
-            f"Argument `conditions` must leave the nodes of the inclined plane {condition.where!r} free otherwise, but some of "
+            f"Argument `conditions` must leave the nodes of the inclined plane {where_of(condition)!r} free otherwise, but some of "
             "them are held already. Take them out of one of the two sets."
         )
     axes = np.linalg.qr(np.column_stack([normal, np.eye(d)[:, : d - 1]]))[0]
@@ -417,7 +455,7 @@ def _mirror(mesh: Mesh, condition: Symmetry, free: np.ndarray, frames: np.ndarra
 
 def _partners(mesh: Mesh, condition: Tied) -> tuple[np.ndarray, np.ndarray]:
     """Nodes that follow, and those they follow, by equal position up to the offset of the two sets."""
-    a, b = mesh.nodes(condition.where), mesh.nodes(condition.to)
+    a, b = mesh.nodes(where_of(condition)), mesh.nodes(said(condition.to))
     x = np.asarray(mesh.points)
     if len(a) != len(b):
         raise ValueError(f"Arguments `where` and `to` must be sets of equal size, but they hold {len(a)} and {len(b)} nodes.")

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int
 
 from .._typing import Tree
 from ..space import Mesh
-from ._conditions import as_where
+from ._conditions import as_where, where_of
 
 
 class Fields(eqx.Module):
@@ -19,6 +19,7 @@ class Fields(eqx.Module):
     Attributes:
         u: displacements of the nodes, (n, d).
         reaction: what supports exert on the nodes, (n, d); zero where a node is free.
+        forces: internal less external forces of all nodes, (n, d).
         F, P: deformation that the laws see and first Piola stress, one (d, d, q, e) a part.
         weights: volumes of the points, one (q, e) a part (times the thickness in the plane).
         numbers: elements of the parts in the mesh.
@@ -27,6 +28,7 @@ class Fields(eqx.Module):
 
     u: Float[Array, "n d"]
     reaction: Float[Array, "n d"]
+    forces: Float[Array, "n d"]
     F: tuple[Array, ...]
     P: tuple[Array, ...]
     weights: tuple[Array, ...]
@@ -60,7 +62,7 @@ class Displacement(AbstractObserver):
     where: Any = eqx.field(converter=as_where, default=None)
 
     def place(self, mesh):
-        return None if self.where is None else jnp.asarray(mesh.nodes(self.where))
+        return None if self.where is None else jnp.asarray(mesh.nodes(where_of(self)))
 
     def __call__(self, fields, place):
         return fields.u if place is None else jnp.mean(fields.u[place], 0)
@@ -72,7 +74,7 @@ class Reaction(AbstractObserver):
     where: Any = eqx.field(converter=as_where, default=None)
 
     def place(self, mesh):
-        return None if self.where is None else jnp.asarray(mesh.nodes(self.where))
+        return None if self.where is None else jnp.asarray(mesh.nodes(where_of(self)))
 
     def __call__(self, fields, place):
         return fields.reaction if place is None else jnp.sum(fields.reaction[place], 0)
