@@ -22,7 +22,9 @@ quickly = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0
 
 
 def crystal(**changed):
-    return solids.CrystalPlasticity(**(ELASTIC | {"rate": RATE, "m": M, "g0": 16.0, "g_inf": 148.0, "h0": 180.0, "a": 1.0} | changed))
+    return solids.CrystalPlasticity(
+        **(ELASTIC | {"rate": RATE, "m": M, "g0": 16.0, "g_inf": 148.0, "h0": 180.0, "a": 1.0} | changed)
+    )
 
 
 @quickly
@@ -40,7 +42,9 @@ def second_piola(P, F, inverse):
 
 def lattice(T):
     """The symmetric Fe under a second Piola stress."""
-    compliance = np.linalg.inv(np.kron(np.eye(2), np.zeros((3, 3))) + np.diag([46e3] * 3 + [75e3] * 3) + 124e3 * np.pad(np.ones((3, 3)), (0, 3)))
+    compliance = np.linalg.inv(
+        np.kron(np.eye(2), np.zeros((3, 3))) + np.diag([46e3] * 3 + [75e3] * 3) + 124e3 * np.pad(np.ones((3, 3)), (0, 3))
+    )
     e = compliance @ [T[0, 0], T[1, 1], T[2, 2], T[1, 2], T[0, 2], T[0, 1]]
     E = np.diag(e[:3]) + 0.5 * np.array([[0, e[5], e[4]], [e[5], 0, e[3]], [e[4], e[3], 0]])
     return scipy.linalg.sqrtm(np.eye(3) + 2 * E)

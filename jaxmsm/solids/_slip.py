@@ -152,7 +152,9 @@ def tangent(z: Float[Array, "7"], given: Step) -> Float[Array, "7 7"]:
     half = product(flip(product(from_six(given.trial), x)), dx)
     strain = jnp.stack([half[i][i] if i == j else half[i][j] + half[j][i] for i, j in PAIRS[3]])
     slope = _mean(work, law.q)[1]
-    mean = jnp.concatenate([-_of(_RESOLVED.T, slope * h * jnp.sign(tau) * by_tau), (1 + jnp.sum(slope * work * (1 / unit + falls)))[None]])
+    mean = jnp.concatenate(
+        [-_of(_RESOLVED.T, slope * h * jnp.sign(tau) * by_tau), (1 + jnp.sum(slope * work * (1 / unit + falls)))[None]]
+    )
     compliance = jnp.concatenate([_compliance(law, z.dtype), jnp.zeros((6, 1), z.dtype)], 1)
     return jnp.concatenate([compliance - strain, mean[None] / law.C44])
 
