@@ -18,6 +18,7 @@ from .bridges import (
     Fallback as Fallback,
     Flow as Flow,
     Laminate as Laminate,
+    MeshCell as MeshCell,
     PeriodicCell as PeriodicCell,
     Relaxed as Relaxed,
     Steady as Steady,

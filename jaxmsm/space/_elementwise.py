@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from functools import reduce
 from operator import add
+from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -132,7 +133,7 @@ class Coarse(eqx.Module):
         own = y.reshape(self.count, -1)[self.group]
         return jnp.sum(self.modes * own[:, None, :], -1)
 
-    def matrix(self, A: Elementwise) -> Float[Array, "z z"]:
+    def matrix(self, A: Any) -> Float[Array, "z z"]:
         """The matrix in the coarse space; modes without stiffness get some."""
         m = self.modes.shape[2]
         modes = jnp.where(A.free[:, :, None], self.modes.astype(A.dtype), 0)
