@@ -20,6 +20,7 @@ from jaxmsm import (
     Flow,
     Guarded,
     Laminate,
+    MeshCell,
     Mixed,
     PeriodicCell,
     Rate,
@@ -31,7 +32,7 @@ from jaxmsm import (
 )
 from jaxmsm.bridges import GreenJacobi, Nearest, Skipping
 from jaxmsm.solve import Batched, NewtonKrylov
-from jaxmsm.space import TRI6, LinearDisplacement, MeanDilatation, Mesh, Reduced, UniformTraction, box
+from jaxmsm.space import TRI6, LinearDisplacement, MeanDilatation, Mesh, Periodic, Reduced, UniformTraction, box
 
 
 @dataclass(frozen=True)
@@ -625,6 +626,13 @@ def _body(law, *conditions, mesh=None, rule=None):
     return solids.Body(mesh, law, [solids.Fixed("left"), *conditions], observe=observe, rule=rule, solver=_TIGHT)
 
 
+def _mesh_cell(laws, boundary):
+    """Four elements, the corners of which differ."""
+    mesh = box((2, 2))
+    mesh = Mesh(mesh.points, mesh.blocks, element_sets={"soft": np.array([0, 1, 3]), "hard": np.array([2])})
+    return MeshCell(mesh, {"soft": laws[0], "hard": laws[1]}, boundary=boundary, solver=_TIGHT)
+
+
 _LOADED = solids.Traction("top", (0.3, -0.2))
 _PULLED = solids.Moved("right", (0,), 1.0)
 
@@ -661,6 +669,22 @@ BODIES = [
         _number(0.03),
         lambda s: s.parts[0].material.scale.scale.laws[0].mu,
         _number(0.0),
+    ),
+    Row(
+        "mesh-periodic",
+        lambda: _mesh_cell(_METAL, Periodic()),
+        _E2,
+        _half(_E2),
+        lambda s: s.body.parts[0].material.laws[0].hardening.sy,
+        _NO2,
+    ),
+    Row(
+        "mesh-traction-mixed",
+        lambda: _mesh_cell(_RUBBER, UniformTraction()),
+        _uniaxial(_F2, 0.01),
+        _SAFE2,
+        lambda s: s.body.parts[0].material.laws[0].mu,
+        _SAFE2,
     ),
     Row(
         "skipping",

@@ -107,11 +107,11 @@ class MeshCell(AbstractScale):
         """A uniform stress is in equilibrium with tractions on whole faces alone."""
         points = self.body.mesh.points
         seen, size = self.box.flux(points).seen, self.box.size(points)
-        filled = np.diagonal(products(points, seen)[:, : len(size)]) / np.prod(size)
+        filled = np.diagonal(products(self.box.centered(points), seen)[:, : len(size)]) / np.prod(size)
         if np.min(filled) < 1 - 1e-6:
             raise ValueError(
                 "Argument `mesh` must fill the faces of its box where their tractions are uniform, but it fills "
-                f"{100 * np.min(filled):.3g} % of one. Take `Periodic()` or `LinearDisplacement()` where pores reach the faces."
+                f"{100 * np.min(filled):.3g} % of a pair. Take `Periodic()` or `LinearDisplacement()` where pores reach the faces."
             )
 
     @property
