@@ -151,7 +151,7 @@ class Felupe:
 
         self.n, self.d = mu.shape[0], mu.ndim
         n, d = self.n, self.d
-        self.rtol, self.F = rtol, F
+        self.rtol, self.F, self.total = rtol, F, None
         self.mesh = felupe.Cube(b=(n,) * 3, n=n + 1) if d == 3 else felupe.Rectangle(b=(n,) * 2, n=n + 1)
         where = tuple(np.floor(self.mesh.points[self.mesh.cells].mean(1)).astype(int).T)
         region = felupe.RegionHexahedron if d == 3 else felupe.RegionQuad
@@ -186,11 +186,17 @@ class Felupe:
         full[self.free] = x
         return self.T @ full
 
-    def solve(self) -> np.ndarray:
+    def moved(self, F: np.ndarray) -> np.ndarray:
+        """The mean stress at another deformation, from the fluctuation found last."""
+        start = self.total + self.mesh.points @ (F - self.F).T
+        self.F = F
+        return self.solve(start)
+
+    def solve(self, start: np.ndarray | None = None) -> np.ndarray:
         """The mean stress; the inner tolerance falls with the residual, as an inexact Newton method has it."""
         d = self.d
         self.steps, self.newton = 0, 0
-        total = self.mesh.points @ (self.F - np.eye(d)).T
+        total = self.mesh.points @ (self.F - np.eye(d)).T if start is None else start
         f = self._force(total)
         first = size = np.linalg.norm((self.T.T @ f)[self.free])
         while size > self.rtol * first:
@@ -217,3 +223,31 @@ class Felupe:
                 columns.append(x + self._linear(A, -(self.T.T @ (K @ x))[self.free], 1e-5))
         X = np.stack(columns, 1)
         return (X.T @ (K @ X) / self.n**d).reshape((d,) * 4)
+
+
+class FelupePoints:
+    """A material of FElupe whose points hold cells, solved one after another, each from what it found last."""
+
+    def __init__(self, make):
+        self.make, self.cells, self.passes = make, {}, 0
+        self.x = [np.eye(3), np.zeros(0)]
+
+    def gradient(self, x):
+        """Stresses of all points."""
+        F, P = x[0], np.zeros_like(x[0])
+        self.passes += 1
+        for point in np.ndindex(F.shape[2:]):
+            own = F[(slice(2), slice(2), *point)]
+            if point in self.cells:
+                P[(slice(2), slice(2), *point)] = self.cells[point].moved(own)
+            else:
+                self.cells[point] = self.make(own)
+                P[(slice(2), slice(2), *point)] = self.cells[point].solve()
+        return [P, x[-1]]
+
+    def hessian(self, x):
+        """Tangents of all points, where the stresses were asked for last."""
+        A = np.zeros((3, 3, 3, 3, *x[0].shape[2:]))
+        for point, cell in self.cells.items():
+            A[(*[slice(2)] * 4, *point)] = cell.tangent()
+        return [A]

@@ -1,0 +1,82 @@
+"""Target: slopes of every force of an FE2 path with unloading that agree with differences to 1e-6.
+
+8 x 8 elements (256 points), a disk of a fifth of a cell of 16^2 voxels in J2 at each; four steps, the last two of which unload and
+yield the other way; the yield stress and hardening of the matrix and the moduli of the inclusion. In forward and in reverse mode
+(the last of which answers all parameters of a weighed sum of the forces), and by central differences of two widths.
+CPU seconds of one core, compile apart; the largest resident set of the process.
+
+    python bench/fe2_gradient.py [--elements 8] [--size 16]
+"""
+
+from _side_by_side import compiled, seconds, sphere, table, versions  # first: sets threads and precision
+
+# isort: split
+import argparse
+import resource
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxmsm import PeriodicCell, batched, rollout
+from jaxmsm.solids import J2, Body, Elastic, Fixed, Linear, Moved, Reaction
+from jaxmsm.solve import NewtonKrylov
+from jaxmsm.space import box
+
+NAMES = ("yield stress", "hardening", "inclusion's lambda", "inclusion's mu")
+START = jnp.array([0.1, 2.0, 200.0, 150.0])
+LOADS = jnp.array([0.004, 0.008, 0.006, -0.002])
+WEIGHTS = jnp.array([1.0, -2.0, 3.0, 1.5])
+TIGHT = NewtonKrylov(rtol=1e-10)
+
+
+def forces(x, n: int, size: int):
+    """The force on the right side after every step."""
+    laws = [J2(lam=50.0, mu=26.0, hardening=Linear(sy=x[0], H=x[1])), Elastic(lam=x[2], mu=x[3])]
+    cell = batched(PeriodicCell(sphere(size, 2), laws, solver=TIGHT))
+    ends = [Fixed("left"), Fixed("right", (1,)), Moved("right", 0)]
+    steps = rollout(Body(box((n, n)), cell, ends, observe=Reaction("right"), solver=TIGHT), LOADS)[1]
+    return steps.value[:, 0], steps.ok
+
+
+def main(n: int, size: int) -> None:
+    value = lambda x: forces(x, n, size)
+    forward = lambda x: jax.jvp(lambda x: value(x)[0], (x,), (jnp.array([1.0, 0, 0, 0]),))[1]
+    columns = lambda x: jax.lax.map(lambda v: jax.jvp(lambda x: value(x)[0], (x,), (v,))[1], jnp.eye(4))
+    reverse = jax.value_and_grad(lambda x: WEIGHTS @ value(x)[0])
+    programs = {"value": value, "one column": forward, "four columns": columns, "value and gradient": reverse}
+    made = {name: compiled(fn, START) for name, fn in programs.items()}
+    found, rows = {}, []
+    for name, (program, built) in made.items():
+        took = seconds(lambda program=program, name=name: found.update({name: jax.block_until_ready(program(START))}))
+        rows.append([name, took, built])
+    for row in rows:
+        row.insert(2, row[1] / rows[0][1])
+    assert found["value"][1].all()
+    print(f"{4 * n * n} points x {size}^2, forces {np.asarray(found['value'][0])}")
+    table(["", "seconds", "/ value", "compile"], rows)
+
+    run, slopes = made["value"][0], np.asarray(found["four columns"])
+    rows = []
+    for k, name in enumerate(NAMES):
+        by_width = []
+        for width in (1e-3, 1e-4):
+            h = width * START[k]
+            ends = [np.asarray(run(START.at[k].add(sign * h))[0]) for sign in (1, -1)]
+            by_width.append((ends[0] - ends[1]) / (2 * h))
+        # Of both widths, whose errors go with the square.
+        better = by_width[1] + (by_width[1] - by_width[0]) / 99
+        off = [np.linalg.norm(d - slopes[k]) / np.linalg.norm(slopes[k]) for d in (*by_width, better)]
+        reversed_ = abs(found["value and gradient"][1][k] / (WEIGHTS @ slopes[k]) - 1)
+        rows.append([name, *(f"{x:.1e}" for x in (*off, reversed_))])
+    table(["slope in", "difference 1e-3", "1e-4", "extrapolated", "reverse off forward"], rows)
+    print(f"largest resident set {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--elements", type=int, default=8)
+    parser.add_argument("--size", type=int, default=16)
+    given = parser.parse_args()
+    print(versions("jaxmsm"))
+    main(given.elements, given.size)
