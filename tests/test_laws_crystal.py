@@ -1,17 +1,15 @@
 """A crystal at one point: tension along known axes in closed form, Taylor's factor, rates, rotations, symmetry, slopes."""
 
 from functools import partial
-from itertools import permutations, product
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.linalg
-from scipy.spatial.transform import Rotation
 
 from jaxmsm import solids
-from jaxmsm.solids._slip import SYSTEMS, Step, residual, tangent
+from jaxmsm.solids._slip import SYSTEMS
 
 COPPER = solids.CrystalPlasticity.copper()
 ELASTIC = {"C11": 170e3, "C12": 124e3, "C44": 75e3}
