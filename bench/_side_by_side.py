@@ -20,7 +20,9 @@ if os.environ.get("BENCH_DEVICES"):
     os.environ["XLA_FLAGS"] = (
         f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={os.environ['BENCH_DEVICES']}"
     )
-os.sched_setaffinity(0, {CORE})
+ON_CPU = os.environ["JAX_PLATFORMS"] == "cpu"
+if ON_CPU:
+    os.sched_setaffinity(0, {CORE})
 
 import importlib.metadata
 import platform
@@ -42,11 +44,14 @@ def versions(*packages: str) -> str:
     return f"{model} ({wide}), core {CORE}, Python {platform.python_version()}, {listed}, {os.environ.get('XLA_FLAGS', '')}"
 
 
+clock = time.process_time if ON_CPU else time.perf_counter
+
+
 def seconds(run: Callable[[], object]) -> float:
-    """CPU seconds of one call, waited for."""
-    start = time.process_time()
+    """CPU seconds of one call, waited for; on an accelerator those of the wall clock."""
+    start = clock()
     jax.block_until_ready(run())
-    return time.process_time() - start
+    return clock() - start
 
 
 def alternate(contestants: dict[str, Callable[[], object]], rounds: int | None = None, least: float = 0.05) -> dict[str, float]:
@@ -67,10 +72,10 @@ def alternate(contestants: dict[str, Callable[[], object]], rounds: int | None =
 
 
 def compiled(function: Callable, *args) -> tuple[Callable, float]:
-    """The function compiled for these arguments, and the CPU seconds that tracing and compiling took."""
-    start = time.process_time()
+    """The function compiled for these arguments, and the seconds that tracing and compiling took."""
+    start = clock()
     program = jax.jit(function).lower(*args).compile()
-    return program, time.process_time() - start
+    return program, clock() - start
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

@@ -3,9 +3,9 @@
 One command fills in the table on whatever accelerator is there: neo-Hookean cells of contrast 10 under random loads, 2D and 3D, in
 float64, float32 and mixed precision, forward and with tangent; wall seconds (the best of several calls, waited for), compile
 apart, and the chunk that `chunk_for` would allow. Writes a JSON and a picture. On a CPU a reduced form runs (and is no
-claim).
+claim). The whole of it takes an hour, most of which is the compiler's; choose from it by the options.
 
-    JAX_PLATFORMS=cuda python bench/gpu.py [--out results/gpu]
+    JAX_PLATFORMS=cuda python bench/gpu.py [--out results/gpu] [--grids 32^2 16^3] [--batches 64 4096]
 
 A typical printout:
 
@@ -112,10 +112,10 @@ def picture(rows, path) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    kinds = sorted({row["kind"] for row in rows})
-    figure, axes = plt.subplots(len(kinds), len(PRECISIONS), figsize=(12, 4 * len(kinds)), sharey=True, squeeze=False)
+    kinds, precisions = sorted({row["kind"] for row in rows}), list(dict.fromkeys(row["precision"] for row in rows))
+    figure, axes = plt.subplots(len(kinds), len(precisions), figsize=(12, 4 * len(kinds)), sharey=True, squeeze=False)
     for line, kind in zip(axes, kinds):
-        for ax, precision in zip(line, PRECISIONS):
+        for ax, precision in zip(line, precisions):
             mine = [row for row in rows if row["precision"] == precision and row["kind"] == kind]
             for grid in dict.fromkeys(row["grid"] for row in mine):
                 points = [(row["batch"], row["cells_per_second"]) for row in mine if row["grid"] == grid]
@@ -128,15 +128,18 @@ def picture(rows, path) -> None:
     figure.savefig(path, dpi=120)
 
 
-def main(out: pathlib.Path) -> None:
-    device = jax.devices()[0]
+def main(given: argparse.Namespace) -> None:
+    device, out = jax.devices()[0], given.out
     reduced = device.platform == "cpu"
-    what, budget = (REDUCED if reduced else FULL), free_bytes()
+    what, budget = {"precisions": PRECISIONS} | (REDUCED if reduced else FULL), free_bytes()
+    what |= {name: chosen for name in ("batches", "kinds", "precisions") if (chosen := getattr(given, name))}
+    if given.grids:
+        what["grids"] = [tuple(int(x) for x in grid.split("^")) for grid in given.grids]
     print(versions("jaxmsm"), f"| {device.platform}: {device.device_kind}", "(reduced)" if reduced else "")
     out.mkdir(parents=True, exist_ok=True)
     rows = []
     for n, d in what["grids"]:
-        for precision in PRECISIONS:
+        for precision in what["precisions"]:
             for kind in what["kinds"]:
                 rows += measure(n, d, precision, kind, what["batches"], budget)
                 # Written as it goes, so that a run that is cut short leaves what it has.
@@ -152,4 +155,8 @@ def main(out: pathlib.Path) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("results/gpu"))
-    main(parser.parse_args().out)
+    parser.add_argument("--grids", nargs="*", help="voxels a side ^ dimensions")
+    parser.add_argument("--batches", nargs="*", type=int, help="cells in a batch")
+    parser.add_argument("--kinds", nargs="*", choices=FULL["kinds"])
+    parser.add_argument("--precisions", nargs="*", choices=list(PRECISIONS))
+    main(parser.parse_args())
