@@ -120,18 +120,32 @@ def _fine(result: RESULTS) -> Array:
     return Solution(None, None, None, result, {}).ok
 
 
+COUNTS = ("newton", "linear", "cost")
+
+
+def _work(answers: tuple[Answer, ...], before: tuple[Tree, ...] | None) -> tuple[Tree, ...]:
+    """What the scales at the points have done in all."""
+    counts = tuple({name: a.stats[name].astype(jnp.int32) for name in COUNTS if name in a.stats} for a in answers)
+    return counts if before is None else jax.tree.map(jnp.add, before, counts)
+
+
 class Stiffness(eqx.Module):
     """The tangent of the balance.
 
     Attributes:
         matrices: element matrices of the parts and of follower forces.
-        guesses: of the points, with what their slopes have taught.
+        answers: of the points, their guesses with what the slopes have taught.
         noise: what the round-off of a deformation makes of the balance.
     """
 
     matrices: tuple[Float[Array, "_ _ _"], ...]
-    guesses: tuple[Tree, ...]
+    answers: tuple[Answer, ...]
     noise: Float[Array, ""]
+
+    @property
+    def guesses(self) -> tuple[Tree, ...]:
+        """Of the points."""
+        return tuple(a.guess for a in self.answers)
 
     def product(self, given: Given, u: Float[Array, "n d"]) -> Float[Array, "n d"]:
         """The change of the forces by a change of displacement."""
@@ -165,17 +179,17 @@ def _turned(K: Float[Array, "e m m"], Q: Float[Array, "e k d d"]) -> Float[Array
 
 def stiffness(given: Given, u: Float[Array, "n d"], guesses: tuple[Tree, ...]) -> Stiffness:
     """The consistent tangent at a displacement."""
-    matrices, learned, square = [], [], jnp.zeros((), u.dtype)
+    matrices, answers, square = [], [], jnp.zeros((), u.dtype)
     for (part, at), past, guess in zip(given.points(), given.state, guesses, strict=True):
         local = part.local(u)
         answer, A = part.material.linearize(part.deformation(local, at), past, guess, given.time)
         matrices.append(part.stiffness(local, answer.P, A, at))
-        learned.append(answer.guess)
+        answers.append(answer)
         stiff = jnp.sqrt(jnp.sum(A**2, (0, 1, 2, 3))) * at.weights
         square = square + jnp.sum(jnp.sum(stiff[:, None] * jnp.sqrt(jnp.sum(at.slopes**2, 2)), 0) ** 2)
     for follower, block, size in _followers(given):
         matrices.append(facet_stiffness(follower, block, given.body.mesh.points, u, size))
-    return Stiffness(tuple(matrices), tuple(learned), jnp.finfo(u.dtype).eps * jnp.sqrt(square))
+    return Stiffness(tuple(matrices), tuple(answers), jnp.finfo(u.dtype).eps * jnp.sqrt(square))
 
 
 def inverse(given: Given, matrix: Any, dtype) -> Inverse:
@@ -191,16 +205,25 @@ def inverse(given: Given, matrix: Any, dtype) -> Inverse:
     return system.inverse(matrix.astype(dtype), coarse, symmetric=body.symmetric)
 
 
-def _search(given: Given, guess: Guess) -> tuple[Array, tuple[Tree, ...], Verdict, Report, Array, Array]:
+class Sought(eqx.Module):
+    """What the search carries along: the guesses of the points, how they fared, and their work so far."""
+
+    guesses: tuple[Tree, ...]
+    verdict: Verdict
+    work: tuple[Tree, ...] | None
+
+
+def _search(given: Given, guess: Guess) -> tuple[Array, Sought, Report, Array, Array]:
     """Equilibrium without derivatives."""
     body, held = given.body, given.body.held
     inner = body.solver.inner or given.dtype
 
-    def evaluate(u, carried):
-        found = balance(given, u, carried[0])
+    def evaluate(u, so_far):
+        found = balance(given, u, so_far.guesses)
         r = held.collect(found.f)
         admissible = found.verdict.point < 0
-        return r, found.scale, admissible, (choose(admissible, found.guesses, carried[0]), found.verdict)
+        guesses = choose(admissible, found.guesses, so_far.guesses)
+        return r, found.scale, admissible, Sought(guesses, found.verdict, _work(found.answers, so_far.work))
 
     def gap(u):
         return held.spread(held.unknowns(u, given.load)) + held.given(given.load, u) - u
@@ -208,20 +231,20 @@ def _search(given: Given, guess: Guess) -> tuple[Array, tuple[Tree, ...], Verdic
     def missing(u):
         return norm(gap(u)) > 8 * jnp.finfo(u.dtype).eps * (norm(u) + norm(held.given(given.load, u)))
 
-    def direction(u, r, carried, eta):
-        K = stiffness(given, u, carried[0])
+    def direction(u, r, so_far, eta):
+        K = stiffness(given, u, so_far.guesses)
         jump = gap(u)
         rhs = -(r + held.collect(K.product(given, jump)))
         size = jnp.where(norm(rhs) > 0, norm(rhs), 1)
         solve = inverse(given, K.reduced(given), inner)
         dq, report = solve((rhs / size).astype(inner), eta.astype(inner))
         dq = size * dq.astype(u.dtype)
-        return dq, held.spread(dq) + jump, K.noise, report, (K.guesses, carried[1])
+        return dq, held.spread(dq) + jump, K.noise, report, Sought(K.guesses, so_far.verdict, _work(K.answers, so_far.work))
 
     problem = Incremental(evaluate, direction, missing, body.linear)
-    start = (guess.points, Verdict(jnp.asarray(-1), RESULTS.successful))
-    u, carried, report, scale, trail = incremental(problem, guess.u, start, body.solver)
-    guesses, verdict = carried
+    start = Sought(guess.points, Verdict(jnp.asarray(-1), RESULTS.successful), None)
+    u, found, report, scale, trail = incremental(problem, guess.u, start, body.solver)
+    verdict = found.verdict
     result = RESULTS.where((verdict.point >= 0) & (report.result != RESULTS.successful), verdict.result, report.result)
     known = jnp.isfinite(norm(held.given(given.load, u)))
     for x in jax.tree.leaves((given.load, given.state, body)):
@@ -230,7 +253,7 @@ def _search(given: Given, guess: Guess) -> tuple[Array, tuple[Tree, ...], Verdic
     for part in body.parts:
         known = part.material.agreed(known)
     result = RESULTS.where(known, result, RESULTS.nonfinite_input)
-    return u, guesses, verdict, eqx.tree_at(lambda r: r.result, report, result), scale, trail
+    return u, found, eqx.tree_at(lambda r: r.result, report, result), scale, trail
 
 
 def residual(q: Float[Array, "n d"], given: Given, guesses: tuple[Tree, ...]) -> Float[Array, "n d"]:
@@ -243,7 +266,8 @@ def residual(q: Float[Array, "n d"], given: Given, guesses: tuple[Tree, ...]) ->
 def solve(body: Body, load: Tree, state: Tree, guess: Guess) -> tuple[Solution, Fields]:
     """The solution of a load step, and the fields."""
     given = Given(body, load, state)
-    u, guesses, verdict, report, scale, trail = hold(_search(hold(given), hold(guess)))
+    u, sought, report, scale, trail = hold(_search(hold(given), hold(guess)))
+    guesses = sought.guesses
     ok = report.result == RESULTS.successful
     arrays, rest = eqx.partition((given, guesses), eqx.is_array)
     q = body.held.unknowns(u, hold(load))
@@ -276,10 +300,10 @@ def solve(body: Body, load: Tree, state: Tree, guess: Guess) -> tuple[Solution, 
         "linear": report.linear,
         "cost": report.newton,
         "residual": report.residual / jnp.where(scale > 0, scale, 1),
-        "point": jnp.where(ok, -1, verdict.point),
+        "point": jnp.where(ok, -1, sought.verdict.point),
         "trail": trail,
     }
-    nested = [a.stats for a in found.answers if a.stats]
+    nested = [a.stats | work for a, work in zip(found.answers, _work(found.answers, sought.work), strict=True) if a.stats]
     if nested:
         stats["law"] = tuple(nested)
     found_guess = choose(ok, Guess(hold(u), guesses), hold(guess))
