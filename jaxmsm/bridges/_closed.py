@@ -7,6 +7,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float
 
 from .._model import Mixed, Span
+from .._precision import full_precision
 from .._results import RESULTS
 from .._scale import AbstractScale, Solution, choose, hold
 from .._typing import Tree
@@ -52,6 +53,7 @@ class Closed(AbstractScale):
     def _checked(self, load: Tree) -> Tree:
         return checked_load(split_time(load)[0], load_shapes(None, self.law.scalar))
 
+    @full_precision
     def __call__(self, load, state=None, *, guess=None):
         (law,) = in_step((self.law,), split_time(load)[1])
         load = self._checked(load)
@@ -128,6 +130,7 @@ class AsLaw(AbstractLaw):
         """The load is a gradient."""
         return self.rest.ndim == 1
 
+    @full_precision
     def __call__(self, F, past):
         return self.answer(F, past)[:2]
 

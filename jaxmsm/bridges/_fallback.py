@@ -10,6 +10,7 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from .._model import Mixed, Span
+from .._precision import full_precision
 from .._results import RESULTS
 from .._scale import AbstractScale, Solution, choose, hold
 from .._typing import Tree
@@ -152,6 +153,7 @@ class Fallback(AbstractScale):
     def primed(self, load):
         return Guesses(self.network.primed(load), self.rve.primed(load))
 
+    @full_precision
     def __call__(self, load, state=None, *, guess=None):
         load, state, guess = self._given(load, state, guess)
         first = self.network(load, state.network, guess=guess.network)
@@ -163,6 +165,7 @@ class Fallback(AbstractScale):
         second = self._asked(ask, load, state, guess, weight)
         return self._joined(load, state, first, second, weight, measure)
 
+    @full_precision
     def linearize(self, load, state=None, *, guess=None):
         load, state, guess = self._given(load, state, guess)
         if not isinstance(load, jax.Array):

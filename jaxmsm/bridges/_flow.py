@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from .._model import AbstractRate, Span
+from .._precision import full_precision
 from .._results import RESULTS
 from .._scale import AbstractScale
 from .._typing import Tree
@@ -46,6 +47,7 @@ class Flow(AbstractScale):
         del load, key
         return jax.tree.map(jnp.asarray, self.start)
 
+    @full_precision
     def __call__(self, load, state=None, *, guess=None):
         del guess
         if not isinstance(load, Span):

@@ -10,6 +10,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from .._model import Mixed
+from .._precision import full_precision
 from .._results import RESULTS
 from .._scale import AbstractScale, hold
 from .._typing import Tree, is_number
@@ -89,6 +90,7 @@ class Laminate(AbstractScale):
     def _checked(self, load: Tree) -> Tree:
         return checked_load(split_time(load)[0], load_shapes(self.normal.shape[-1], self.laws[0].scalar))
 
+    @full_precision
     def __call__(self, load, state=None, *, guess=None):
         laws = in_step(self.laws, split_time(load)[1])
         load = self._checked(load)

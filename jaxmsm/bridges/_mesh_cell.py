@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array
 
 from .._model import Mixed, Span
+from .._precision import full_precision
 from .._scale import AbstractScale, Solution, hold
 from .._typing import Tree
 from ..solids import (
@@ -157,6 +158,7 @@ class MeshCell(AbstractScale):
         body = eqx.tree_at(lambda b: [force.value for force, _ in b.forces], self.body, [work[:, j] for j in range(self.d)])
         return eqx.tree_at(lambda b: b.held, body, faces)
 
+    @full_precision
     def __call__(self, load, state=None, *, guess=None):
         checked = self._checked(load)
         body, drive = self._held(checked), self._drive(checked, load)
@@ -177,6 +179,7 @@ class MeshCell(AbstractScale):
         stats = found.stats | hold({"deformation": outer, "hill_mandel": defect})
         return Solution(P, found.state, found.guess, found.result, stats)
 
+    @full_precision
     def linearize(self, load, state=None, *, guess=None):
         """The answer and dP/dF, shape (d, d, d, d), by one linear solve a column with the tangent at equilibrium.
 

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Int
 
 from .._model import Mixed, Span
+from .._precision import full_precision
 from .._results import RESULTS
 from .._scale import AbstractScale, Solution, hold
 from .._typing import Tree
@@ -146,12 +147,14 @@ class PeriodicCell(AbstractScale):
     def _checked(self, load: Tree) -> Tree:
         return checked_load(split_time(load)[0], (self.kernel.load_shape,))
 
+    @full_precision
     def __call__(self, load, state=None, *, guess=None):
         return self._solve(load, state, guess)[0]
 
     def _solve(self, load, state, guess):
         return solve(self, self._checked(load), state, guess, split_time(load)[1])
 
+    @full_precision
     def linearize(self, load, state=None, *, guess=None):
         """The answer and dP/dF, shape (d, d, d, d), or (d, d) for conduction; for a `Mixed` load, by differentiation.
 

@@ -7,6 +7,7 @@ from jax import lax
 from jax.flatten_util import ravel_pytree
 
 from .._model import AbstractEnergy
+from .._precision import full_precision
 from .._results import RESULTS
 from .._scale import AbstractScale, hold
 from .._typing import Tree
@@ -41,6 +42,7 @@ class Relaxed(AbstractScale):
         del load, key
         return hold(jax.tree.map(jnp.asarray, self.start))
 
+    @full_precision
     def __call__(self, load, state=None, *, guess=None):
         del guess
         state = self.init(load) if state is None else state

@@ -10,6 +10,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float
 
 from .._model import Mixed, Span
+from .._precision import full_precision
 from .._results import RESULTS
 from .._scale import AbstractScale, Solution, choose, hold
 from .._typing import Tree, is_number
@@ -105,9 +106,11 @@ class Skipping(AbstractScale):
     def primed(self, load):
         return self.cell.primed(load)
 
+    @full_precision
     def __call__(self, load, state=None, *, guess=None):
         return self._either(_solved, load, state, guess)
 
+    @full_precision
     def linearize(self, load, state=None, *, guess=None):
         """The answer and its slope, as those of the cell."""
         return self._either(_linearized, load, state, guess)
@@ -141,6 +144,7 @@ def _choose(skipped, solved, skip, arrays):
 
 
 @_choose.defjvp
+@full_precision
 def _choose_jvp(skipped, solved, primals, tangents):
     del skipped
     return jax.jvp(solved, primals[1:], tangents[1:])

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .._model import Span
+from .._precision import full_precision
 from .._scale import AbstractScale
 from .._typing import Tree
 from ..solve import AbstractSystem, Automatic, NewtonKrylov
@@ -149,6 +150,7 @@ class Body(AbstractScale):
             point -= size
         raise ValueError("Argument `point` must be the number of a point of the body, but there are not so many.")
 
+    @full_precision
     def __call__(self, load, state=None, *, guess=None):
         load = _checked(load, self)
         state = self.init(load) if state is None else state

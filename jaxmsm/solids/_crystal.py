@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
+from .._precision import full_precision
 from .._scale import hold
 from ._finite import upright
 from ._kinematics import PAIRS, Number, finite, flip, from_six, in_space, number, parts, product, total, whole
@@ -111,6 +112,7 @@ def _root(z: Float[Array, "7"], given: Step) -> Float[Array, "7"]:
 
 
 @_root.defjvp
+@full_precision
 def _root_jvp(primals, tangents):
     (z, given), (_, change) = primals, tangents
     # As a function of what is given again, which is what makes second derivatives right.

@@ -15,6 +15,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
+from .._precision import full_precision
+
 PAIRS = {2: ((0, 0), (1, 1), (0, 1)), 3: ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))}
 """Voigt's order."""
 
@@ -211,6 +213,7 @@ def inverse_log(f: Parts) -> tuple[Parts, Array]:
 
 
 @inverse_log.defjvp
+@full_precision
 def _inverse_log_jvp(primals, tangents):
     (f,), (df,) = primals, tangents
     g, log_J = inverse_log(f)

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from .._precision import full_precision
 from .._typing import Tree
 from ._kinematics import Number, number, parts, whole
 from ._parameters import Parametric
@@ -142,6 +143,7 @@ class ComponentLaw(AbstractLaw):
     def by_components(self, f: Any, past: Tree) -> tuple[Any, Tree, Bool[Array, ""]]:
         """Components of the stress, next history and admissibility from the components of the load."""
 
+    @full_precision
     def __call__(self, F, past):
         return self.answer(F, past)[:2]
 

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from .._precision import full_precision
 from .._typing import Tree
 from ._finite import upright
 from ._kinematics import Number, cofactor, cut, ddot, det, number, pad, parts, total
@@ -138,6 +139,7 @@ class Polyconvex(AbstractLaw):
             inputs += [*_lengths(full), *_lengths(H)]
         return self.scale * (network(jnp.stack([*inputs, J - 1])) - network(at_rest) - n * (J - 1) + growth)
 
+    @full_precision
     def __call__(self, F, past):
         return cut(jax.grad(self.energy)(F), F.shape[0]), past
 

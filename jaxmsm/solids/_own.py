@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from .._model import refuse_traced
+from .._precision import full_precision
 from .._typing import Tree
 from ._kinematics import Number, number
 from ._law import AbstractLaw, length, pair
@@ -66,6 +67,7 @@ class Law(AbstractLaw):
         if timed and not isinstance(self.parameters, dict):
             raise TypeError(f"Argument `parameters` must be a dictionary where `timed`, but it is {self.parameters!r}.")
 
+    @full_precision
     def __call__(self, F, past):
         return pair(self.fn(F, past, self._parameters), F, past, "`fn` must return")
 

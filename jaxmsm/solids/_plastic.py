@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
+from .._precision import full_precision
 from .._scale import hold
 from ..solve import implicit_scalar
 from ._hardening import AbstractHardening, ArmstrongFrederick, Prager
@@ -194,6 +195,7 @@ def _mises(s: Six) -> Float[Array, ""]:
 
 
 @_mises.defjvp
+@full_precision
 def _mises_jvp(primals, tangents):
     (s,), (ds,) = primals, tangents
     q = _mises(s)

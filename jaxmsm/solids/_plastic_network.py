@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from .._precision import full_precision
 from .._typing import Tree
 from ._kinematics import PAIRS, Number, number, strain
 from ._law import AbstractLaw
@@ -113,6 +114,7 @@ class PlasticNetwork(AbstractLaw):
         k, r, _ = self.weights.reach.shape
         return Flowed(jnp.zeros((k, r)), jnp.zeros(k))
 
+    @full_precision
     def __call__(self, F, past):
         stress, following = self._step(self._seen(F), past)
         return _tensor(self.scale * stress, F.shape[0]), following

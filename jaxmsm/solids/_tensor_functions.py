@@ -13,6 +13,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array
 
+from .._precision import full_precision
 from ._kinematics import Parts, contraction, flip, product, symmetric, total
 
 _NODES = 16
@@ -126,6 +127,7 @@ def _sums(powers: tuple[int, ...], order: int, inv: tuple[Array, Array, Array]) 
 
 
 @_sums.defjvp
+@full_precision
 def _sums_jvp(powers, order, primals, tangents):
     (inv,), (dinv,) = primals, tangents
     above = range(min(powers) + 1, max(powers) + 4)
@@ -157,6 +159,7 @@ def eigen_symmetric(a: Parts) -> tuple[tuple[Array, ...], Parts]:
 
 
 @eigen_symmetric.defjvp
+@full_precision
 def _no_slope(primals, tangents):
     raise NotImplementedError("Eigenvectors have no derivative where eigenvalues meet; a third derivative would need it.")
 
@@ -192,6 +195,7 @@ def positive_part(a: Parts) -> Parts:
 
 
 @positive_part.defjvp
+@full_precision
 def _positive_part_jvp(primals, tangents):
     (a,), (da,) = primals, tangents
     values, n = eigen_symmetric(a)
@@ -215,6 +219,7 @@ def positive_norm(a: Parts) -> Array:
 
 
 @positive_norm.defjvp
+@full_precision
 def _positive_norm_jvp(primals, tangents):
     (a,), (da,) = primals, tangents
     size = positive_norm(a)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
+from .._precision import full_precision
 from .._scale import hold
 from .._typing import Tree, is_number
 from ..solve import implicit_scalar
@@ -58,6 +59,7 @@ class _Wrapper(AbstractLaw):
     def init(self):
         return self.law.init()
 
+    @full_precision
     def __call__(self, F, past):
         return self.answer(F, past)[:2]
 

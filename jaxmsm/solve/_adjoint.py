@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from .._precision import full_precision
 from .._scale import hold
 from .._typing import Tree
 
@@ -57,6 +58,7 @@ def _implicit(residual, solvers, tangent, symmetric, root, params):
 
 
 @_implicit.defjvp
+@full_precision
 def _implicit_jvp(residual, solvers, tangent, symmetric, primals, tangents):
     root, params = primals
     _, dparams = tangents
@@ -101,6 +103,7 @@ def _stationary(functional, residual, solve_linear, refine, value, root, params)
 
 
 @_stationary.defjvp
+@full_precision
 def _stationary_jvp(functional, residual, solve_linear, refine, primals, tangents):
     value, root, params = primals
     *_, dparams = tangents
@@ -132,6 +135,7 @@ def _implicit_scalar(residual, root, params):
 
 
 @_implicit_scalar.defjvp
+@full_precision
 def _implicit_scalar_jvp(residual, primals, tangents):
     root, params = primals
     _, dparams = tangents
