@@ -8,6 +8,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
+from .._precision import full_precision
+
 _INNER = 50
 """Newton steps on the dual at one barrier; it takes some five."""
 
@@ -94,6 +96,7 @@ class MovingAsymptotes(eqx.Module):
             raise ValueError(f"Argument `constraints` must be at least 1, but it is {constraints}: add one that is never active.")
         return Asymptotes((x, x), x, x, jnp.asarray(0, jnp.int32), jnp.zeros(constraints, x.dtype))
 
+    @full_precision
     def step(
         self,
         memory: Asymptotes,
