@@ -68,11 +68,14 @@ def tangent(cell, loads, chunk):
     return slope, solution.ok, solution.stats["cost"]
 
 
-def measure(n, d, precision, kind, counts, budget) -> list[dict]:
+def made(n, d, precision) -> PeriodicCell:
     dtype, inner = PRECISIONS[precision]
     laws = [NeoHookean.from_young(jnp.asarray(E, dtype), 0.3) for E in (1.0, 10.0)]
-    cell = PeriodicCell(sphere(n, d), laws, solver=NewtonKrylov(inner=inner))
-    each, rows = member_bytes(cell, jnp.eye(d, dtype=dtype)), []
+    return PeriodicCell(sphere(n, d), laws, solver=NewtonKrylov(inner=inner))
+
+
+def measure(n, d, precision, kind, counts, budget, each, *, run=True) -> list[dict]:
+    cell, dtype, rows = made(n, d, precision), PRECISIONS[precision][0], []
     for count in counts:
         chunk = int(min(count, max(1, budget // each)))
         loads = jnp.asarray(np.eye(d) + 0.05 * np.random.default_rng(0).standard_normal((count, d, d)), dtype)
@@ -80,6 +83,8 @@ def measure(n, d, precision, kind, counts, budget) -> list[dict]:
         start = time.perf_counter()
         program = jax.jit(function, static_argnums=2).lower(cell, loads, chunk).compile()
         compile_time = time.perf_counter() - start
+        if not run:
+            continue
         best, spent = np.inf, time.perf_counter()
         found = jax.block_until_ready(program(cell, loads))
         for _ in range(5):
@@ -140,12 +145,15 @@ def main(given: argparse.Namespace) -> None:
     rows = []
     for n, d in what["grids"]:
         for precision in what["precisions"]:
+            each = member_bytes(made(n, d, precision), jnp.eye(d, dtype=PRECISIONS[precision][0]))
             for kind in what["kinds"]:
-                rows += measure(n, d, precision, kind, what["batches"], budget)
+                rows += measure(n, d, precision, kind, what["batches"], budget, each, run=not given.compile)
                 # Written as it goes, so that a run that is cut short leaves what it has.
                 (out / "gpu.json").write_text(
                     json.dumps({"device": device.device_kind, "versions": versions("jaxmsm"), "rows": rows}, indent=1)
                 )
+    if given.compile:
+        return
     keys = ("grid", "precision", "kind", "batch", "chunk", "seconds", "cells_per_second", "cost", "failed", "compile")
     table(keys, [[row[k] for k in keys] for row in rows])
     picture(rows, out / "gpu.png")
@@ -155,6 +163,7 @@ def main(given: argparse.Namespace) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("results/gpu"))
+    parser.add_argument("--compile", action="store_true", help="compile alone, to fill JAX_COMPILATION_CACHE_DIR")
     parser.add_argument("--grids", nargs="*", help="voxels a side ^ dimensions")
     parser.add_argument("--batches", nargs="*", type=int, help="cells in a batch")
     parser.add_argument("--kinds", nargs="*", choices=FULL["kinds"])
