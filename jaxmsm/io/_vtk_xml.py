@@ -2,7 +2,8 @@
 
 Source: the VTK file formats, "XML file formats" (docs.vtk.org). A binary array is `[bytes] data`, or, compressed, `[blocks, block
 size, last block size, compressed sizes...] data`, in the header type of the file; inline arrays are base64 (where header and
-compressed data are encoded apart), appended ones raw or base64.
+compressed data are encoded apart), appended ones raw or base64. Written is base64: it is XML, and meshio (5.3.5) takes the one
+array for the other in raw data that are compressed.
 """
 
 import base64
@@ -51,9 +52,10 @@ class Appended:
             raise ValueError(f"Argument `{name}` must hold whole numbers or floats of 8 to 64 bits, but its dtype is {rows.dtype}.")
         blob = _pack(np.ascontiguousarray(rows, rows.dtype.newbyteorder("<")))
         count = f' NumberOfTuples="{len(rows)}"' if tuples else ""
+        # One component is the default; said, it makes some readers keep an axis of one.
+        components = f' NumberOfComponents="{rows.shape[1]}"' if rows.shape[1] > 1 else ""
         element = (
-            f'<DataArray type="{_NAMES[code]}" Name={quoted(name)} NumberOfComponents="{rows.shape[1]}"{count} '
-            f'format="appended" offset="{self.offset}"/>'
+            f'<DataArray type="{_NAMES[code]}" Name={quoted(name)}{components}{count} format="appended" offset="{self.offset}"/>'
         )
         self.blobs.append(blob)
         self.offset += len(blob)
@@ -63,7 +65,7 @@ class Appended:
         """The file: `content` is what stands within the element `kind`, that element included."""
         head = (
             f'<?xml version="1.0"?>\n<VTKFile type="{kind}" version="1.0" byte_order="LittleEndian" header_type="UInt64" '
-            'compressor="vtkZLibDataCompressor">\n' + "\n".join(content) + '\n<AppendedData encoding="raw">\n_'
+            'compressor="vtkZLibDataCompressor">\n' + "\n".join(content) + '\n<AppendedData encoding="base64">\n_'
         )
         path = Path(path)
         part = path.with_name(path.name + ".part")
@@ -81,7 +83,7 @@ def _pack(flat: np.ndarray) -> bytes:
     data = flat.tobytes()
     blocks = [zlib.compress(data[i : i + _BLOCK]) for i in range(0, len(data), _BLOCK)]
     sizes = [len(blocks), _BLOCK, len(data) % _BLOCK, *map(len, blocks)]
-    return np.array(sizes, "<u8").tobytes() + b"".join(blocks)
+    return base64.b64encode(np.array(sizes, "<u8").tobytes()) + base64.b64encode(b"".join(blocks))
 
 
 def parse_xml(path: Path) -> tuple[ET.Element, bytes]:
@@ -113,7 +115,8 @@ def read_array(entry: ET.Element, root: ET.Element, appended: bytes) -> np.ndarr
     if form == "appended":
         data = appended[int(entry.get("offset", "0")) :]
         block = root.find("AppendedData")
-        data = _decoded(data) if block is not None and block.get("encoding") == "base64" else data
+        if block is not None and block.get("encoding") == "base64":
+            data = _decoded(data[: _characters(data, header, compressed=compressor is not None)])
     else:
         data = _decoded((entry.text or "").encode())
     raw = _inflate(data, header) if compressor else _plain(data, header)
@@ -123,6 +126,16 @@ def read_array(entry: ET.Element, root: ET.Element, appended: bytes) -> np.ndarr
 def _decoded(text: bytes) -> bytes:
     """Base64 decoded; where header and data were encoded apart, the padding between them is passed over."""
     return b"".join(base64.b64decode(part) for part in re.findall(rb"[^=]+={0,2}", b"".join(text.split())))
+
+
+def _characters(text: bytes, header: np.dtype, *, compressed: bool) -> int:
+    """How long an array in base64 is at most, by its header."""
+    encoded = lambda size: 4 * -(-size // 3)
+    head = lambda items: _decoded(text[: encoded(items * header.itemsize)])
+    first = int(np.frombuffer(head(1), header, 1)[0])
+    items = 3 + first if compressed else 1
+    size = int(np.sum(np.frombuffer(head(items), header, items)[3:])) if compressed else first
+    return encoded(items * header.itemsize) + encoded(size)
 
 
 def _plain(data: bytes, header: np.dtype) -> bytes:
