@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from _bodies import at, quickly, solve
 
-from jaxmsm import rollout
+from jaxmsm import Closed, batched, rollout
 from jaxmsm.solids import (
     J2,
     Body,
@@ -123,3 +123,21 @@ def test_a_bar_cracks_at_its_weakest_element_whatever_its_size(n, system):
     exact = np.where(u <= peak, E * u / length, (opening - u) / (opening / strength - length / E))
     np.testing.assert_allclose(stress, exact, atol=1e-9 * strength)
     assert np.trapezoid(stress, u) == pytest.approx(energy, rel=1e-9)
+
+
+def test_a_field_over_the_points_is_a_chain_of_springs():
+    # A bar of linear elements without lateral strain: each is a spring of the mean modulus of its points, one behind the other.
+    n, length, height = 5, 2.0, 0.1
+    mesh = box((n, 1), (length, height), QUAD4)
+    middles = np.asarray(mesh.points)[np.asarray(mesh.blocks[0].nodes)].mean(1)[:, 0]
+    x = middles + length / n / 2 * QUAD4.quadrature()[0][:, :1]
+    modulus = np.exp(x)
+    points = batched(
+        Closed(Elastic(lam=jnp.zeros(x.size), mu=jnp.asarray(modulus.ravel() / 2))), over=lambda s: [s.law.lam, s.law.mu]
+    )
+    walls = [Fixed("left"), Fixed("top", (1,)), Fixed("bottom", (1,)), Moved("right", 0)]
+    body = Body(mesh, points, walls, observe=Reaction("right"))
+    found = quickly(lambda u: body(u))(jnp.asarray(0.01))
+    assert found.ok
+    springs = modulus.mean(0) * height / (length / n)
+    assert float(found.value[0]) == pytest.approx(0.01 / np.sum(1 / springs), rel=1e-9)
