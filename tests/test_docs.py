@@ -10,10 +10,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import skimage.io
 
 import jaxmsm as msm
 from jaxmsm import cli, io
 from jaxmsm._results import _FINE
+from jaxmsm.io._problem import CONDITIONS, SHAPES
+from jaxmsm.systems import _problem
 from jaxmsm.systems._load_path import axis_names
 from jaxmsm.systems._materials import make_law
 
@@ -209,6 +212,55 @@ def test_the_paths_read(tmp_path):
     # What the curve is drawn over, by the names of the columns.
     named = [{"12": ("e12", "P12")}, {"12": ("F12", "P12")}, {"1": ("g1", "q1"), "2": ("g2", "q2")}]
     assert [axis_names(path) for path in found] == named
+
+
+STRUCTURES = (DOCS / "structures.md").read_text()
+
+
+def _listed(text, head):
+    """The cells of a table of structures.md, row by row."""
+    rows = text.split(f"| {head} |")[1].split("\n\n")[0].splitlines()[2:]
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+
+
+def test_the_bent_beam_of_the_page(tmp_path, monkeypatch):
+    """The example of structures.md is read and made; of one elastic material and slender it is Timoshenko's beam."""
+    monkeypatch.chdir(tmp_path)
+    text = re.search(r"^```toml\n(.*?)^```", STRUCTURES, flags=re.M | re.S)[1]
+    image = 255 * (np.add.outer((np.arange(8) - 3.5) ** 2, (np.arange(8) - 3.5) ** 2) < 5).astype(np.uint8)
+    skimage.io.imsave("cell.png", image, check_contrast=False)
+    pathlib.Path("bend.toml").write_text(text)
+    problem = io.read_problem("bend.toml")
+    body = _problem.make_body(problem, _problem.make_mesh(problem), _problem.Options(problem=pathlib.Path("bend.toml")))
+    assert (body.mesh.count, len(problem.loads), problem.micro) == (64, 10, (40,))
+    a = text.index("image = "), text.index("[[material.phase]]")
+    plain = text[: a[0]] + '[[material.phase]]\nlaw = "elastic"\nE = 70.0\nnu = 0.33\n\n' + text[text.index("[[condition]]") :]
+    plain = (
+        plain.replace("lengths = [8.0, 1.0]", "lengths = [40.0, 1.0]")
+        .replace("micro = [40]", "")
+        .replace("steps = 10", "steps = 1")
+    )
+    pathlib.Path("plain.toml").write_text(plain)
+    assert cli.main(["fe2", "plain.toml", "--quiet", "--out", "o"]) == 0
+    with open("o/curve.csv", newline="") as file:
+        (row,) = csv.DictReader(file)
+    E, G, length = 70 / (1 - 0.33**2), 70 / 2.66, 40.0
+    flexibility = length**3 / (48 * E / 12) + length / (4 * G * 5 / 6)
+    # What the point loads press into the beam is of the order of its height over its length, squared.
+    assert -float(row["force"]) == pytest.approx(0.1 / flexibility, rel=3e-3)
+
+
+def test_the_tables_of_structures_are_complete():
+    shapes = {row[0].strip("`"): row for row in _listed(STRUCTURES, "shape | numbers | sets")}
+    assert {name: ("parts", *re.findall(r"`(\w+)`", row[1])) for name, row in shapes.items()} == SHAPES
+    for name, row in shapes.items():
+        parts = 2 if "`parts` is one" in row[2] else [2, 2]
+        numbers = {"lengths": [2.0, 1.0], "inner": 1.0, "outer": 2.0, "radius": 0.4}
+        taken = {k: v for k, v in numbers.items() if k in SHAPES[name]}
+        mesh = _problem._SHAPES[name](parts, None, taken)
+        assert set(re.findall(r"`(\w+)`", row[2])) - {"parts"} == {*mesh.facet_sets, *mesh.node_sets}, name
+    kinds = {row[0].strip("`"): set(re.findall(r"`([\w-]+)`", row[1])) for row in _listed(STRUCTURES, "kind | keys | what")}
+    assert {kind: keys | {"where"} for kind, keys in kinds.items()} == {k: set(keys) | {"where"} for k, keys in CONDITIONS.items()}
 
 
 @pytest.mark.parametrize("page_name", sorted(p.name for p in DOCS.glob("*.md")))

@@ -166,6 +166,7 @@ def _same(a: tuple[Array, ...], b: tuple[Array, ...]) -> Bool[Array, ""]:
     return same
 
 
+@eqx.filter_jit
 def _elastic(cell: PeriodicCell) -> Sensitivities:
     """The elastic answer of the virgin cell."""
     kernel = cell.kernel

@@ -157,7 +157,7 @@ def plate_with_hole(
         return np.column_stack([near + r[:, None] * (far - near), *x.T[2:]])
 
     mesh = box(shape, (1.0, 1.0, depth)[: len(shape)], element, mapping=bent)
-    edge = 1e-9 * max(width, height)
+    edge = 1e-6 * max(width, height)
     sides = {"left": "hole", "bottom": "bottom", "top": "left", "back": "back", "front": "front"}
     outer = {"right": lambda x: x[:, 0] > width - edge, "top": lambda x: x[:, 1] > height - edge}
     facets = {new: mesh.facet_sets[old] for old, new in sides.items() if old in mesh.facet_sets}
