@@ -49,6 +49,17 @@ def test_the_embedded_scale_has_a_gradient(ran):
     assert np.isfinite(weights).all() and np.abs(weights).max() > 1e-4
 
 
+def test_the_plate_of_cells_is_stiffer_than_its_matrix(ran):
+    steps = ran["steps"]
+    assert np.asarray(steps.ok).all()
+    plate = msm.solids.Body(ran["mesh"], ran["laws"][0], ran["walls"], observe=ran["part"].observe)
+    bare = np.array([plate(0.05).value[0], plate(0.1).value[0]])
+    # Five times as stiff are the inclusions: more than Reuss's bound of a small stretch, less than Voigt's.
+    fraction = float(np.mean(ran["image"]))
+    ratio = np.asarray(steps.value)[:, 0] / bare
+    assert np.all(ratio > 1 / (1 - 0.8 * fraction)) and np.all(ratio < 1 + 4 * fraction)
+
+
 def test_the_table_of_commands_is_what_there_is():
     named = set(re.findall(r"^\| `jaxmsm ([^`]*)` \|", README, flags=re.M))
     here = {*systems.COMMANDS, *(f"run {name}" for name in systems.SYSTEMS), "list"}
