@@ -2,8 +2,8 @@
 
 8 x 8 elements (256 points), a disk of a fifth of a cell of 16^2 voxels in J2 at each; four steps, the last two of which unload and
 yield the other way; the yield stress and hardening of the matrix and the moduli of the inclusion. In forward and in reverse mode
-(the last of which answers all parameters of a weighed sum of the forces), and by central differences of widths so small that few points change between elastic and plastic within them.
-CPU seconds of one core, compile apart; the largest resident set of the process.
+(the last of which answers all parameters of a weighed sum of the forces), and by central differences so narrow that few points
+change between elastic and plastic within them. CPU seconds of one core, compile apart; the largest resident set of the process.
 
     python bench/fe2_gradient.py [--elements 8] [--size 16]
 """

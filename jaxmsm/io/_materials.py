@@ -38,6 +38,7 @@ LAWS: dict[str, LawEntry] = {
     "neo-hookean": LawEntry(_MODULI, ("eigenstrain",)),
     "svk": LawEntry(_MODULI, ("eigenstrain",)),
     "j2": LawEntry(tuple((*pair, "sy") for pair in _MODULI), ("H", "s_inf", "delta", "kinematic", "recall", "eigenstrain")),
+    "finite-j2": LawEntry(tuple((*pair, "sy") for pair in _MODULI), ("H", "s_inf", "delta", "eigenstrain")),
     "conductivity": LawEntry((("k",),)),
 }
 """The laws a file may name.

@@ -9,6 +9,7 @@ import numpy as np
 from ..io import InputError, Materials, Phase, make_phase
 from ..solids import (
     J2,
+    AbstractHardening,
     AbstractLaw,
     AnisotropicConductivity,
     ArmstrongFrederick,
@@ -16,6 +17,7 @@ from ..solids import (
     Cubic,
     Eigenstrain,
     Elastic,
+    FiniteJ2,
     Linear,
     NeoHookean,
     Orthotropic,
@@ -97,13 +99,21 @@ def _lame(n: dict) -> tuple[Any, Any]:
 
 def _j2(n: dict) -> J2:
     lam, mu = _lame(n)
-    hardening: Any = Linear(sy=n["sy"], H=n.get("H", 0.0))
-    if "s_inf" in n:
-        hardening = Voce(sy=n["sy"], H=n.get("H", 0.0), s_inf=n["s_inf"], delta=n["delta"])
     kinematic: Any = None
     if "kinematic" in n:
         kinematic = ArmstrongFrederick(C=n["kinematic"], recall=n["recall"]) if "recall" in n else Prager(n["kinematic"])
-    return J2(lam=lam, mu=mu, hardening=hardening, kinematic=kinematic)
+    return J2(lam=lam, mu=mu, hardening=_hardening(n), kinematic=kinematic)
+
+
+def _finite_j2(n: dict) -> FiniteJ2:
+    lam, mu = _lame(n)
+    return FiniteJ2(lam=lam, mu=mu, hardening=_hardening(n))
+
+
+def _hardening(n: dict) -> AbstractHardening:
+    if "s_inf" in n:
+        return Voce(sy=n["sy"], H=n.get("H", 0.0), s_inf=n["s_inf"], delta=n["delta"])
+    return Linear(sy=n["sy"], H=n.get("H", 0.0))
 
 
 def _conductivity(k, d: int, name: str) -> AbstractLaw:
@@ -129,4 +139,5 @@ _LAWS: dict[str, Callable[[dict], AbstractLaw]] = {
     "neo-hookean": _moduli(NeoHookean),
     "svk": _moduli(SaintVenantKirchhoff),
     "j2": _j2,
+    "finite-j2": _finite_j2,
 }
