@@ -293,7 +293,7 @@ def test_gray_levels_are_no_labels():
 
 def test_materials_of_every_law(tmp_path):
     text = """
-    thresholds = [1, 2.5, 3, 4, 5, 6]
+    thresholds = [1, 2.5, 3, 4, 5, 6, 7]
     [[phase]]
     law = "elastic"
     E = 0
@@ -335,16 +335,23 @@ def test_materials_of_every_law(tmp_path):
     kinematic = 1.0
     recall = 3
     [[phase]]
+    law = "finite-j2"
+    K = 1.0
+    G = 1.0
+    sy = 0.1
+    H = 0.5
+    [[phase]]
     law = "conductivity"
     k = [1, 2, 3]
     """
     (tmp_path / "m.toml").write_text(text)
     found = io.read_materials(tmp_path / "m.toml")
     assert [p.law for p in found.phases] == list(io.LAWS)
-    assert found.thresholds == (1.0, 2.5, 3.0, 4.0, 5.0, 6.0)
+    assert found.thresholds == (1.0, 2.5, 3.0, 4.0, 5.0, 6.0, 7.0)
     assert found.labels is None
     assert found.phases[0].numbers == {"E": 0.0, "nu": 0.3}
-    assert found.phases[6].numbers == {"k": (1.0, 2.0, 3.0)}
+    assert found.phases[6].numbers == {"K": 1.0, "G": 1.0, "sy": 0.1, "H": 0.5}
+    assert found.phases[7].numbers == {"k": (1.0, 2.0, 3.0)}
 
 
 _GOOD = '[[phase]]\nname = "a"\nlabel = [0, 2]\nlaw = "elastic"\nE = 1.0\nnu = 0.3\n'

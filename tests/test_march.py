@@ -134,6 +134,7 @@ def test_random_states_and_batches_survive_a_checkpoint(tmp_path):
         jaxmsm.march(many, loads, state, checkpoint=keeper, on_step=_stop)
     _, header = keeper.load()
     assert [step[0] for step in header["steps"]] == [0]
+    # A step that was not told to its end is told again.
     seen = []
     again = jaxmsm.march(many, loads, state, checkpoint=keeper, on_step=lambda step, _: seen.append(step.number))
     assert seen == [1, 2]
@@ -144,7 +145,8 @@ def test_random_states_and_batches_survive_a_checkpoint(tmp_path):
 
 
 def _stop(step, solution):
-    raise KeyboardInterrupt
+    if step.number == 1:
+        raise KeyboardInterrupt
 
 
 def test_another_march_is_refused(tmp_path):
@@ -192,6 +194,6 @@ jaxmsm.march(test_march.SCALE, test_march.path_of(), checkpoint=Checkpoint(sys.a
     seen = []
     options = {"cut_back": CutBack(start=REST)}
     again = jaxmsm.march(SCALE, path_of(), checkpoint=Checkpoint(path), on_step=lambda step, _: seen.append(step.number), **options)
-    assert seen == [3, 4, 5]
+    assert seen == [2, 3, 4, 5]
     assert same(again[:2], jaxmsm.march(SCALE, path_of(), **options)[:2])
     assert sorted(p.name for p in tmp_path.iterdir()) == ["march.npz"]

@@ -78,10 +78,12 @@ def march(
         scale: any scale; in a batch (`batched`) all members share the division of a step.
         loads: leading axis: steps.
         state, guess: where to start, as in `rollout`.
-        checkpoint: called after every step; where it already holds steps of this very march, they are not repeated.
+        checkpoint: called after every step and its `on_step`; where it already holds steps of this very march, they are not
+            repeated.
         mend: called with the scale and the solution of a failed step; returns a scale to repeat the step with (a larger
             buffer, more iterations), or None. State and guess keep their shapes. A resumed march starts with `scale` again.
-        on_step: called after every step with the report and the solution.
+        on_step: called after every step with the report and the solution; once more for a step that was not saved because
+            the process was killed meanwhile.
         on_failure: called after every attempt in which a member failed, with the number of the step and the solution.
 
     Returns:
@@ -106,10 +108,11 @@ def march(
         solution, report = _advance(walk, index, _row(loads, index), cut_back, mend, on_failure)
         reports.append(report)
         answers.append(jax.device_get((solution.value, names(solution.result), solution.stats)))
-        if checkpoint is not None:
-            checkpoint.save(*_pack(identity, walk, reports, answers))
+        # In this order: a process killed between the two tells a step again, and never leaves one untold.
         if on_step is not None:
             on_step(report, solution)
+        if checkpoint is not None:
+            checkpoint.save(*_pack(identity, walk, reports, answers))
     value, codes, stats = jax.tree.map(lambda *x: np.stack(x), *answers)
     value, stats = jax.tree.map(jnp.asarray, (value, stats))
     return walk.state, Solution(value, walk.state, walk.guess, from_names(codes), stats), reports
