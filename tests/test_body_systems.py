@@ -149,7 +149,7 @@ def test_a_strip_of_laminate_is_exact(here, capsys):
 
 
 def test_a_killed_run_goes_on_with_the_same_bits(here):
-    loads = "loads = [" + ", ".join(f"{0.0005 * k}" for k in range(1, 41)) + "]"
+    loads = "loads = [" + ", ".join(f"{0.0001 * k}" for k in range(1, 201)) + "]"
     (here / "p.toml").write_text(METAL.replace("loads = [0.001, 0.002]", loads))
     cache = {"JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.3"}
     command = [sys.executable, "-m", "jaxmsm.cli", "fe2", "p.toml", "--quiet", "--out", "o"]
@@ -159,11 +159,11 @@ def test_a_killed_run_goes_on_with_the_same_bits(here):
         time.sleep(0.002)
     running.send_signal(signal.SIGKILL)
     assert running.wait() == -signal.SIGKILL
-    assert 3 <= len(list((here / "o").glob("macro_*.vtu"))) < 40
+    assert 3 <= len(list((here / "o").glob("macro_*.vtu"))) < 200
     assert cli.main(["fe2", "p.toml", "--quiet", "--out", "o"]) == 0
     assert cli.main(["fe2", "p.toml", "--quiet", "--out", "whole"]) == 0
     assert (here / "o" / "curve.csv").read_bytes() == (here / "whole" / "curve.csv").read_bytes()
-    last = [meshio.read(here / name / "macro_000039.vtu").cell_data["stress"] for name in ("o", "whole")]
+    last = [meshio.read(here / name / "macro_000199.vtu").cell_data["stress"] for name in ("o", "whole")]
     np.testing.assert_array_equal(*last)
     # Past the yield stress in plane strain, sy / sqrt(1 - nu + nu^2), it bends off.
     force = column(here / "o" / "curve.csv", "force")
