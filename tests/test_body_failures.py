@@ -73,6 +73,7 @@ def _loaded(load, by=None):
             ValueError,
             "must not be a scale whose laws soften at once, but `PeriodicCell`",
         ),
+        (lambda: Body(box((1, 1, 1)), LINEAR, thickness=0.5), ValueError, "`thickness` is for plane bodies"),
         (lambda: Body(SQUARE, LINEAR, observe="u"), TypeError, "`observe` must be an observer or a tree of them"),
         (lambda: Body(SQUARE, LINEAR).locate(16), ValueError, "the number of a point of the body"),
         (lambda: _loaded(1.0, by="t"), ValueError, "must be a dictionary with a number 't', but it holds no names"),

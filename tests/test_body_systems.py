@@ -185,6 +185,11 @@ def test_a_point_that_fails_cuts_the_step_and_is_named(here, capsys):
     (line,) = found["numbers"]["failures"]
     place = re.search(r"Step 1: point (\d+) \(element (\d+), at ([\d.]+), ([\d.]+)\) failed with `out_of_range`", line)
     assert place and line in " ".join(capsys.readouterr().err.split())
+    # It is still told where the run goes on after a kill.
+    assert (here / "o" / "failures.txt").read_text() == line + "\n"
+    (here / "o" / "summary.json").unlink()
+    assert cli.main(["fe2", "p.toml", "--out", "o"]) == 0
+    assert summary(here / "o")["numbers"]["failures"] == [line]
     element, x = int(place[2]), float(place[3])
     # A unit square each; of the points the elements count fastest.
     assert int(place[1]) % 2 == element and {int(x) for x in io.read_mesh("strip.msh").points[:, 0]} == {0, 1, 2}
@@ -206,6 +211,7 @@ def test_a_point_that_fails_cuts_the_step_and_is_named(here, capsys):
         ("axes = [0]\nvalue", "value", "needs the key `axes`"),
         ("axis = 0", "axis = 2", "must be one of 0 to 1"),
         ("loads = [0.001, 0.002]", "loads = []", "must be a list of numbers"),
+        ("micro = [0]", "micro = [8]", "The point 8 holds no cell .* Points that do: 0 to 7"),
         ('image = "layers.npy"', "", "without an `image` there is one phase"),
         ("[[condition]]", "[[condition]", "is not TOML"),
         ("label = 1", "label = 3", "3"),

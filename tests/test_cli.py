@@ -22,7 +22,7 @@ from jaxmsm.bridges import PeriodicCell
 from jaxmsm.solids import J2, Linear
 from jaxmsm.solve import CG, NewtonKrylov
 from jaxmsm.space import Full, MeanDilatation
-from jaxmsm.systems._console import Report
+from jaxmsm.systems._console import Console, Report
 from jaxmsm.systems._fields import voxel_fields
 from jaxmsm.systems._load_path import follow
 from jaxmsm.systems._materials import make_laws
@@ -387,6 +387,21 @@ def _story(options, out, console):
         raise ModuleNotFoundError("Pictures need matplotlib: run `pip install 'jaxmsm[files]'`.")
     code = {"failed": "stagnation", "some": ["stagnation", "successful"]}.get(options.end, "successful")
     return Report("Story", ("what", "value"), [("one", "1")], {"one": 1}, {"all": code})
+
+
+def test_progress_without_a_screen_is_a_line_now_and_then(capsys, monkeypatch):
+    now = iter([0.0, 4.0, 12.0, 30.0])
+    monkeypatch.setattr("time.monotonic", lambda: next(now))
+    console = Console()
+    with console.progress("steps", 8) as step:
+        step(1, "the first")
+        step(1, "the second")
+        step(2)
+    assert capsys.readouterr().err.splitlines() == [
+        "steps ...",
+        "  2/8, 0:00:12, 0:00:36 left: the second",
+        "  4/8, 0:00:30, 0:00:30 left",
+    ]
 
 
 @pytest.fixture(params=[False, True], ids=["whole", "resumes"])

@@ -41,7 +41,6 @@ class Material:
     where: str | None
     phases: tuple[Phase, ...]
     image: Path | None = None
-    labels: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)

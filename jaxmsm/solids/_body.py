@@ -76,7 +76,7 @@ class Body(AbstractScale):
         rule: AbstractRule | None = None,
         solver: NewtonKrylov | None = None,
         system: AbstractSystem | None = None,
-        thickness: Any = 1.0,
+        thickness: Any = None,
     ):
         """A body.
 
@@ -89,17 +89,20 @@ class Body(AbstractScale):
             conditions: supports, displacements and forces.
             observe: what is answered, an observer or a tree of them (default: `Displacement()`).
             rule: `Full()`, or `MeanDilatation()` against volumetric locking (B-bar for small strain, F-bar).
-            solver, system, thickness: as the attributes.
+            solver, system: as the attributes.
+            thickness: of a plane body (default: 1).
         """
         for condition in conditions:
             if not isinstance(condition, AbstractCondition):
                 raise TypeError(f"Argument `conditions` must hold conditions, but it holds a {type(condition).__name__}.")
         n, d = mesh.points.shape
+        if d == 3 and thickness is not None:
+            raise ValueError("Argument `thickness` is for plane bodies, but the mesh is in 3D.")
         self.mesh = mesh
         self.observe = Displacement() if observe is None else observe
         self.solver = NewtonKrylov() if solver is None else solver
         self.system = Automatic() if system is None else system
-        self.thickness = jnp.asarray(thickness, float)
+        self.thickness = jnp.asarray(1.0 if thickness is None else thickness, float)
         self.count = max(1, min(n // _GROUP[d], _COARSE // (3 if d == 2 else 6)))
         # What is known of the mesh is found here and now, also where the body is made in a program that is traced.
         with jax.ensure_compile_time_eval():

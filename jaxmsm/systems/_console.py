@@ -2,13 +2,18 @@
 
 import contextlib
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
 
 from .._results import fine, from_names, message
+
+SECONDS = 10.0
+"""Between two lines of progress where there is no screen."""
 
 
 @dataclass
@@ -77,15 +82,23 @@ class Console:
 
         times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
         columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), *times)
-        # A bar needs a screen; a file or a pipe gets a line.
+        # A bar needs a screen; a file or a pipe gets a line now and then.
         drawn = self.err.is_terminal and not self.quiet
         if not drawn:
             self.note(f"{label} ...")
+        start = said = time.monotonic()
+        done = 0
         with Progress(*columns, console=self.err, transient=True, disable=not drawn) as bar:
             task = bar.add_task(label, total=total)
 
             def step(count: int = 1, label: str | None = None) -> None:
+                nonlocal done, said
+                done += count
                 bar.update(task, advance=count, description=label)
+                now = time.monotonic()
+                if not drawn and now >= said + SECONDS:
+                    said = now
+                    self.note(_line(done, total, now - start, label))
 
             yield step
 
@@ -104,6 +117,17 @@ class Console:
         self.out.print(table)
         for note in report.notes:
             self.out.print(_plain(note), soft_wrap=True)
+
+
+def _line(done: int, total: int | None, seconds: float, label: str | None) -> str:
+    """What a bar would show."""
+    of = "" if total is None else f"/{total}"
+    left = f", {_clock(seconds * (total - done) / done)} left" if total and done else ""
+    return f"  {done}{of}, {_clock(seconds)}{left}" + (f": {label}" if label else "")
+
+
+def _clock(seconds: float) -> str:
+    return str(timedelta(seconds=round(seconds)))
 
 
 def _plain(text: str) -> str:

@@ -60,8 +60,6 @@ def run(options: Options, out: Path, console: Console) -> Report:
         f"Perforated plate: {mesh.count} elements, {size} points of {' x '.join(map(str, image.shape))} voxels, force in GPa width"
     )
     report.numbers |= {"elements": mesh.count, "points": size, "voxels": image.shape, "fraction": float(image.mean())}
-    if any(not 0 <= p < size for p in options.micro):
-        raise InputError(f"Flag --micro must hold numbers of points from 0 to {size - 1}, but is {options.micro}.")
     solution = walk(structure, out, console)
     tell(structure, solution, out, report)
     return report

@@ -33,8 +33,8 @@ from ._structure import Structure, every_point, observers, tell, walk
 class Options(Resuming):
     """FE2 on a mesh of your own: every point of the body holds a law, or a cell of an image and its phases.
 
-    Units are those of the file: any consistent set. Every key: docs/formats.md. Given the same --out again, a run that was killed
-    goes on.
+    Units are those of the file: any consistent set. Every key: docs/structures.md. Given the same --out again, a run that was
+    killed goes on.
     """
 
     problem: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="PROBLEM.toml")]
@@ -102,7 +102,7 @@ def make_body(problem: Problem, mesh: Mesh, options: Options) -> Body:
         observe=observers(problem.curve[0]),
         rule=rule,
         solver=solver,
-        thickness=problem.mesh.get("thickness", 1.0),
+        thickness=problem.mesh.get("thickness"),
     )
 
 

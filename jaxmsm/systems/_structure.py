@@ -13,7 +13,7 @@ from .. import viz
 from .._results import message, names
 from .._scale import Solution
 from ..bridges import Anchored, PeriodicCell, Skipping
-from ..io import Checkpoint, Pvd, write_vti
+from ..io import Checkpoint, InputError, Pvd, write_vti
 from ..solids import Body, Deformation, Displacement, ElementDeformation, ElementStress, Reaction
 from ..solve import Batched, CutBack, Step, batched, march
 from ._console import Console, Report
@@ -56,6 +56,13 @@ class Structure:
 def walk(structure: Structure, out: Path, console: Console, *, halvings: int = 4) -> Solution:
     """Every step of the path, with a checkpoint after each, a series of meshes and the fields of chosen points."""
     body, mesh = structure.body, structure.body.mesh
+    for point in structure.micro:
+        if not any(first <= point < last for first, last, *_ in cells(body)):
+            held = " and ".join(f"{first} to {last - 1}" for first, last, *_ in cells(body)) or "none"
+            raise InputError(f"The point {point} holds no cell whose fields could be written. Points that do: {held}.")
+    # A run that goes on knows what failed before it was killed.
+    told = out / "failures.txt"
+    structure.failures = told.read_text().splitlines() if told.exists() else []
     series = Pvd(out / "macro.pvd")
     total = len(structure.loads)
     with console.progress("steps (the first one compiles)", total) as moved:
@@ -71,8 +78,13 @@ def walk(structure: Structure, out: Path, console: Console, *, halvings: int = 4
             moved(1, said)
 
         def tell(k: int, solution: Solution) -> None:
-            structure.failures.append(f"Step {k + 1}: {failure(body, solution)}")
-            console.note(structure.failures[-1])
+            line = f"Step {k + 1}: {failure(body, solution)}"
+            if line in structure.failures:
+                return
+            structure.failures.append(line)
+            with told.open("a") as file:
+                file.write(line + "\n")
+            console.note(line)
 
         _, solution, _ = march(
             body,
