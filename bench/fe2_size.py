@@ -6,6 +6,15 @@ seconds of one core (on an accelerator: its memory, seconds of the wall clock).
 
     python bench/fe2_size.py [body gradient plane space]
     JAX_PLATFORMS=cuda python bench/fe2_size.py
+
+A typical printout:
+
+    AMD EPYC (AVX-512), core 0, Python 3.12.1, jax 0.12.0.1, numpy 2.5.5, jaxmsm 0.1.0, --xla_cpu_prefer_vector_width=512
+                                          seconds  compile  memory, GB  Newton  Krylov  in the cells
+    3D body, 107,811 unknowns               9.898    10.28       2.152       4     173             0
+    its force and gradient                  11.71    15.46       2.623       4     173             0
+    1,000 points x 32^2, two steps of J2    135.7    22.05       1.856   [5 5]   [5 5]       1368657
+    200 points x 16^3, two steps of J2      902.9    35.63       2.652   [4 4]   [4 4]        304992
 """
 
 from _side_by_side import compiled, seconds, sphere, table, versions  # first: sets threads and precision
