@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Bool
+from jaxtyping import Array, Bool, Float
 
 from ._results import RESULTS, fine, message, names
 from ._typing import Tree
@@ -103,6 +103,14 @@ class AbstractScale(eqx.Module):
     def primed(self, load: Tree) -> Tree:
         """As `cold`, with room for what `linearize` learns, for whoever asks for slopes step after step."""
         return self.cold(load)
+
+    def with_slack(self, slack: Float[Array, ""]) -> "AbstractScale":
+        """The same scale, the slopes of whose `linearize` may err by `slack` of their size where that saves work.
+
+        For the steps of a search, which need no better slopes than their own tolerance; its answers are as good as ever.
+        """
+        del slack
+        return self
 
     def linearize(self, load: Tree, state: Tree = None, *, guess: Tree = None) -> tuple[Solution, Tree]:
         """The answer and its slope in the float leaves of the load, by forward differentiation."""

@@ -1,5 +1,6 @@
 """What a cell keeps: objectivity, small strains in single precision, the tree of a guess, sentences for bad input."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -132,3 +133,22 @@ def test_a_rule_of_ones_own_is_not_asked_by_modes():
     assert bool(linear.ok) and bool(plastic.ok)
     # The tolerance of the solve, which is one of the whole stress.
     np.testing.assert_allclose(linear.value, plastic.value, atol=1e-8 * np.abs(plastic.value).max())
+
+
+def test_slopes_with_slack_err_by_no_more_and_cost_less():
+    image = (np.random.default_rng(3).random((8, 8)) < 0.4).astype(int)
+    F = jnp.array([[1.04, 0.02], [0.01, 0.97]])
+    cell = msm.PeriodicCell(image, [NeoHookean(mu=1.0, lam=2.0), NeoHookean(mu=10.0, lam=20.0)])
+    run = jax.jit(lambda cell, slack: cell.with_slack(slack).linearize(F))
+    exact, slope = cell.linearize(F)
+    steps = [int(exact.stats["linear"])]
+    for slack in (1e-4, 1e-2):
+        rough, found = run(cell, jnp.asarray(slack))
+        assert rough.ok and np.linalg.norm(found - slope) <= slack * np.linalg.norm(slope)
+        np.testing.assert_allclose(rough.value, exact.value, rtol=0, atol=1e-12)
+        steps.append(int(rough.stats["linear"]))
+    assert steps[0] > 1.2 * steps[1] > 1.5 * steps[2]
+    # In a batch over images, all members share it.
+    many = msm.batched(eqx.tree_at(lambda c: c.image, cell, jnp.stack([cell.image] * 2)), over=lambda c: c.image)
+    rows = many.with_slack(jnp.asarray(1e-2)).linearize(jnp.stack([F, F]))[0]
+    assert rows.stats["linear"].tolist() == [steps[2]] * 2

@@ -25,7 +25,8 @@ def consistent_tangent(
     if start is not None:
         near = jnp.tensordot(system.basis, jnp.where(jnp.all(jnp.isfinite(start[0])), start[0], 0), load.ndim)
         force, stress = system.forces(near, hold(params))
-    change, left, good, steps = system.solve(-force, whole, hold(params), to_root=cell.symmetric)
+    slack = None if cell.slack is None else hold(cell.slack).astype(load.dtype)
+    change, left, good, steps = system.solve(-force, whole, hold(params), slack, to_root=cell.symmetric)
     converged = jnp.all(good)
     columns = hold(jnp.where(converged, near + change, 0))
     if cell.symmetric:
@@ -76,11 +77,11 @@ class _Columns:
         """The mean stress of each load in the basis."""
         return _inner(self.basis, self.forces(columns, params)[1])
 
-    def solve(self, rhs, whole, params, *, to_root: bool):
+    def solve(self, rhs, whole, params, slack=None, *, to_root: bool):
         """The columns that answer `rhs`, as accurate as a solve of the whole right-hand side, whatever is left of it."""
         inverse = Inverse(self._cell, self._cell.kernel, *params)
         # The entries err by the energy of the columns' error, which is at most |r|^2 / softest.
-        tolerance = self._tolerance
+        tolerance = self._tolerance if slack is None else jnp.maximum(slack, self._tolerance)
         level = jnp.maximum(jnp.sqrt(tolerance * inverse.softest), tolerance) if to_root else tolerance
 
         def one(args):

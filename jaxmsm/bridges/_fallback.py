@@ -153,6 +153,9 @@ class Fallback(AbstractScale):
     def primed(self, load):
         return Guesses(self.network.primed(load), self.rve.primed(load))
 
+    def with_slack(self, slack):
+        return eqx.tree_at(lambda scale: scale.rve, self, self.rve.with_slack(slack))
+
     @full_precision
     def __call__(self, load, state=None, *, guess=None):
         load, state, guess = self._given(load, state, guess)

@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Int
+from jaxtyping import Array, Float, Int
 
 from .._model import Mixed, Span
 from .._precision import full_precision
@@ -65,6 +65,7 @@ class PeriodicCell(AbstractScale):
     preconditioner: AbstractPreconditioner
     substeps: int = eqx.field(static=True)
     acoustic: bool = eqx.field(static=True)
+    slack: Float[Array, ""] | None
 
     def __init__(
         self,
@@ -105,6 +106,7 @@ class PeriodicCell(AbstractScale):
         self.preconditioner = Automatic() if preconditioner is None else preconditioner
         self.substeps = substeps
         self.acoustic = acoustic
+        self.slack = None
 
     @property
     def kernel(self) -> Kernel:
@@ -143,6 +145,9 @@ class PeriodicCell(AbstractScale):
 
     def primed(self, load):
         return self.cold(load, columns=True)
+
+    def with_slack(self, slack):
+        return eqx.tree_at(lambda cell: cell.slack, self, slack, is_leaf=lambda x: x is None)
 
     def _checked(self, load: Tree) -> Tree:
         return checked_load(split_time(load)[0], (self.kernel.load_shape,))

@@ -106,6 +106,9 @@ class Skipping(AbstractScale):
     def primed(self, load):
         return self.cell.primed(load)
 
+    def with_slack(self, slack):
+        return eqx.tree_at(lambda scale: scale.cell, self, self.cell.with_slack(slack))
+
     @full_precision
     def __call__(self, load, state=None, *, guess=None):
         return self._either(_solved, load, state, guess)
@@ -156,6 +159,7 @@ def _deformation(load: Tree) -> Array:
 
 
 def _numbers(cell: PeriodicCell) -> tuple[Array, ...]:
+    cell = eqx.tree_at(lambda cell: cell.slack, cell, None, is_leaf=lambda x: x is None)
     return tuple(jnp.asarray(x) for x in jax.tree.leaves(hold(cell)) if is_number(x) or eqx.is_array(x))
 
 

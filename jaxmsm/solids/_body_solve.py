@@ -177,12 +177,12 @@ def _turned(K: Float[Array, "e m m"], Q: Float[Array, "e k d d"]) -> Float[Array
     return jnp.einsum("eaij,eaibl,eblm->eajbm", Q, blocks, Q).reshape(e, k * d, k * d)
 
 
-def stiffness(given: Given, u: Float[Array, "n d"], guesses: tuple[Tree, ...]) -> Stiffness:
-    """The consistent tangent at a displacement."""
+def stiffness(given: Given, u: Float[Array, "n d"], guesses: tuple[Tree, ...], slack: Array | None = None) -> Stiffness:
+    """The consistent tangent at a displacement; to `slack` of its size."""
     matrices, answers, square = [], [], jnp.zeros((), u.dtype)
     for (part, at), past, guess in zip(given.points(), given.state, guesses, strict=True):
         local = part.local(u)
-        answer, A = part.material.linearize(part.deformation(local, at), past, guess, given.time)
+        answer, A = part.material.linearize(part.deformation(local, at), past, guess, given.time, slack)
         matrices.append(part.stiffness(local, answer.P, A, at))
         answers.append(answer)
         stiff = jnp.sqrt(jnp.sum(A**2, (0, 1, 2, 3))) * at.weights
@@ -232,7 +232,7 @@ def _search(given: Given, guess: Guess) -> tuple[Array, Sought, Report, Array, A
         return norm(gap(u)) > 8 * jnp.finfo(u.dtype).eps * (norm(u) + norm(held.given(given.load, u)))
 
     def direction(u, r, so_far, eta):
-        K = stiffness(given, u, so_far.guesses)
+        K = stiffness(given, u, so_far.guesses, eta)
         jump = gap(u)
         rhs = -(r + held.collect(K.product(given, jump)))
         size = jnp.where(norm(rhs) > 0, norm(rhs), 1)

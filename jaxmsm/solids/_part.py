@@ -72,8 +72,10 @@ class AbstractMaterial(eqx.Module):
         """The answer at all points."""
 
     @abc.abstractmethod
-    def linearize(self, F: Float[Array, "d d q e"], past: Tree, guess: Tree, time: Span | None) -> tuple[Answer, Array]:
-        """The answer and dP/dF, (d, d, d, d, q, e)."""
+    def linearize(
+        self, F: Float[Array, "d d q e"], past: Tree, guess: Tree, time: Span | None, slack: Float[Array, ""] | None = None
+    ) -> tuple[Answer, Array]:
+        """The answer and dP/dF, (d, d, d, d, q, e), which may err by `slack` of its size."""
 
 
 class Formula(AbstractMaterial):
@@ -127,7 +129,7 @@ class Formula(AbstractMaterial):
         result = eqx.tree_at(lambda r: r._value, RESULTS.successful, code)
         return Answer(stress, following, (), result, {})
 
-    def linearize(self, F, past, guess, time):
+    def linearize(self, F, past, guess, time, slack=None):
         medium = self._medium(F, time)
         d = F.shape[0]
 
@@ -180,10 +182,14 @@ class Living(AbstractMaterial):
         result = jax.tree.map(lambda x: x.reshape(F.shape[-2:]), solution.result)
         return Answer(P, solution.state, solution.guess, result, solution.stats)
 
-    def linearize(self, F, past, guess, time):
-        solution, slope = self.scale.linearize(self.loads(F, time), past, guess=guess)
+    def linearize(self, F, past, guess, time, slack=None):
+        solution, slope = self.loosened(slack).linearize(self.loads(F, time), past, guess=guess)
         d = F.shape[0]
         return self._answer(solution, F), jnp.moveaxis(self.tangents(slope), 0, -1).reshape(d, d, *F.shape)
+
+    def loosened(self, slack: Float[Array, ""] | None) -> AbstractScale:
+        """The batch, whose slopes may err by that much."""
+        return self.scale if slack is None else self.scale.with_slack(slack)
 
     def tangents(self, slope: Tree) -> Float[Array, "n d d d d"]:
         """The slopes of the members in the deformation alone."""

@@ -56,8 +56,8 @@ class Shared(AbstractMaterial):
     def __call__(self, F, past, guess, time):
         return self._answer(self.living.scale(self._loads(F, time), past, guess=guess), F)
 
-    def linearize(self, F, past, guess, time):
-        solution, slope = self.living.scale.linearize(self._loads(F, time), past, guess=guess)
+    def linearize(self, F, past, guess, time, slack=None):
+        solution, slope = self.living.loosened(slack).linearize(self._loads(F, time), past, guess=guess)
         A = self._all(self.living.tangents(slope), F.shape[2] * F.shape[3])
         d = F.shape[0]
         return self._answer(solution, F), jnp.moveaxis(A, 0, -1).reshape(d, d, *F.shape)

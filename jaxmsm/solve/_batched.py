@@ -50,6 +50,13 @@ class Batched(AbstractScale):
     def primed(self, load):
         return self._first(lambda scale, load, _: scale.primed(load), load)
 
+    def with_slack(self, slack):
+        scale = self.scale.with_slack(slack)
+        known = dict(zip((path for path, _ in jax.tree_util.tree_leaves_with_path(self.scale)), self.flags, strict=True))
+        # What says how rough the slopes may be belongs to all members.
+        flags = tuple(known.get(path, False) for path, _ in jax.tree_util.tree_leaves_with_path(scale))
+        return Batched(scale, self.order, flags, self.chunk, self.mesh)
+
     def _first(self, method: Callable, load: Tree) -> Tree:
         guess = _plain(self, method, load, None)
         n = size(eqx.filter(load, is_array))
