@@ -15,16 +15,16 @@ A typical printout:
       --xla_cpu_prefer_vector_width=512
     100 points x 32^2
             seconds  passes  a pass  ratio a pass  force differs  compile
-    jaxmsm    1.531       4  0.3827             1                   12.96
-    FElupe    17.62       4   4.404         11.51        1.9e-11
+    jaxmsm    1.243       4  0.3107             1                   14.39
+    FElupe    18.32       4    4.58         14.74        7.2e-11
 
     cells and tangents a second  within FE2  one batch  ratio
-    100 x 32^2                        261.3      127.1  2.056
+    100 x 32^2                        321.9      122.4  2.629
 
     three steps of J2      unknowns   Newton  compile  seconds   ratio  force off the last
-    FE2, 36 points x 16^2        50  [4 4 2]    22.94   0.5527       1             5.6e-04
-    whole, 4 x 4 cells         8450  [4 4 4]    5.896   0.4301  0.7781             4.6e-04
-    whole, 8 x 8 cells        33282  [4 4 4]    6.016    5.431   9.825             0.0e+00
+    FE2, 36 points x 16^2        50  [4 4 3]    25.36   0.5524       1             5.6e-04
+    whole, 4 x 4 cells         8450  [4 4 4]    5.827   0.4484  0.8118             4.6e-04
+    whole, 8 x 8 cells        33282  [4 4 4]    6.016    5.202   9.417             0.0e+00
 """
 
 from _side_by_side import alternate, compiled, lame, seconds, sphere, table, versions  # first: sets threads and precision
