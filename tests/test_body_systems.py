@@ -215,6 +215,13 @@ def test_a_point_that_fails_cuts_the_step_and_is_named(here, capsys):
         ('image = "layers.npy"', "", "without an `image` there is one phase"),
         ("[[condition]]", "[[condition]", "is not TOML"),
         ("label = 1", "label = 3", "3"),
+        ('file = "strip.msh"', 'file = "strip.msh"\nthickness = 0', "`thickness` must be positive"),
+        ('file = "strip.msh"', 'file = "strip.msh"\nplane_stress = "no"', "`plane_stress` must be true or false"),
+        ('file = "strip.msh"', 'shape = "box"\nparts = [1, 1]\nelement = "line"', "`element` must be one of triangle,"),
+        ('where = "corner"', "where = 3", "`where` must be the name of a set, but is 3"),
+        ("axes = [0]\nvalue = 2.0", 'axes = ["x"]\nvalue = 2.0', "`axes` must be a list of axes from 0"),
+        ("axes = [0]\nvalue = 2.0", 'axes = [0]\nvalue = "a"', "`value` must be a finite number, but is 'a'"),
+        ("axes = [0]\nvalue = 2.0", "axes = [0, 1]\nvalue = [2.0]", r"must have shape \(\) or \(2,\), but has \(1,\)"),
     ],
 )
 def test_a_bad_problem_gets_a_sentence(here, capsys, old, new, sentence):

@@ -134,18 +134,30 @@ def _known(table: Mapping[str, Any], keys: Sequence[str], where: str) -> None:
 
 def _mesh(table: Any, path: Path, where: str) -> dict[str, Any]:
     where = f"{where}[mesh]: "
-    if ("file" in table) == ("shape" in table):
+    if not isinstance(table, dict) or ("file" in table) == ("shape" in table):
         raise InputError(f"{where}give a `file` or a `shape`, one of the two.")
+    _checked_mesh(table, where)
     common = ("element", "rule", "thickness", "plane_stress")
     if "file" in table:
         _known(table, ("file", *common[1:]), where)
-        return {**table, "file": path.parent / str(table["file"])}
+        return {**table, "file": path.parent / table["file"]}
     if table["shape"] not in SHAPES:
-        raise unknown("the shape", str(table["shape"]), SHAPES, where=where)
+        raise unknown("the shape", table["shape"], SHAPES, where=where)
     _known(table, ("shape", *common, *SHAPES[table["shape"]]), where)
     if "parts" not in table:
         raise InputError(f"{where}the key `parts` is missing: how many elements an axis.")
     return dict(table)
+
+
+def _checked_mesh(table: Mapping[str, Any], where: str) -> None:
+    """The keys that every mesh has, in their kind."""
+    for key in ("file", "shape", "element", "rule"):
+        if not isinstance(table.get(key, ""), str):
+            raise InputError(f"{where}`{key}` must be text, but is {table[key]!r}.")
+    if not isinstance(table.get("plane_stress", False), bool):
+        raise InputError(f"{where}`plane_stress` must be true or false, but is {table['plane_stress']!r}.")
+    if "thickness" in table and not _number(table["thickness"], "thickness", where) > 0:
+        raise InputError(f"{where}`thickness` must be positive, but is {table['thickness']!r}.")
 
 
 def _material(entry: Mapping[str, Any], number: int, path: Path, where: str) -> Material:
@@ -172,7 +184,23 @@ def _condition(entry: Mapping[str, Any], number: int, where: str) -> dict[str, A
     missing = [k for k in keys if k not in entry and k not in optional.get(kind, ())]
     if missing:
         raise InputError(f"{where}a condition `{kind}` needs the key `{missing[0]}`.")
-    return dict(entry)
+    for key in ("where", "to"):
+        if not isinstance(entry.get(key, ""), str):
+            raise InputError(f"{where}`{key}` must be the name of a set, but is {entry[key]!r}.")
+    found = dict(entry)
+    if "axes" in entry:
+        axes = entry["axes"] if isinstance(entry["axes"], list) else [entry["axes"]]
+        if not axes or any(isinstance(a, bool) or not isinstance(a, int) or a < 0 for a in axes):
+            raise InputError(f"{where}`axes` must be a list of axes from 0, but is {entry['axes']!r}.")
+        found["axes"] = axes
+    for key in ("value", "normal"):
+        if isinstance(entry.get(key), list):
+            found[key] = [_number(x, key, where) for x in entry[key]]
+        elif key in entry:
+            found[key] = _number(entry[key], key, where)
+    if "normal" in found and not isinstance(found["normal"], list):
+        raise InputError(f"{where}`normal` must be a list of numbers, one an axis, but is {entry['normal']!r}.")
+    return found
 
 
 def _path(table: Mapping[str, Any], where: str) -> tuple[tuple[float, ...], tuple[str, int], tuple[int, ...]]:

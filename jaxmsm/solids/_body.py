@@ -16,7 +16,16 @@ from .._typing import Tree
 from ..solve import AbstractSystem, Automatic, NewtonKrylov
 from ..space import AbstractRule, Block, Full, Mesh, groups, incidence, integration
 from ._body_solve import Guess, solve
-from ._conditions import AbstractCondition, AbstractFollower, AbstractForce, Constraints, amplitude, constraints, where_of
+from ._conditions import (
+    AbstractCondition,
+    AbstractFollower,
+    AbstractForce,
+    Constraints,
+    amplitude,
+    check_shape,
+    constraints,
+    where_of,
+)
 from ._law import AbstractLaw
 from ._observe import Displacement, placed
 from ._part import AbstractMaterial, Formula, Part, living
@@ -95,6 +104,7 @@ class Body(AbstractScale):
         for condition in conditions:
             if not isinstance(condition, AbstractCondition):
                 raise TypeError(f"Argument `conditions` must hold conditions, but it holds a {type(condition).__name__}.")
+            check_shape(condition, mesh.d)
         n, d = mesh.points.shape
         if d == 3 and thickness is not None:
             raise ValueError("Argument `thickness` is for plane bodies, but the mesh is in 3D.")
@@ -182,6 +192,10 @@ def _parts(mesh: Mesh, law: Any, rule: AbstractRule) -> list[Part]:
     scales = [x for x in chosen.values() if isinstance(x, AbstractScale)]
     if len(laws) + len(scales) != len(chosen) or not chosen:
         raise TypeError("Argument `law` must be a law or a scale, or a dictionary of them by sets of elements.")
+    conducts = lambda x: isinstance(x, AbstractLaw) and x.scalar
+    for one in jax.tree.leaves([*laws, *scales], is_leaf=conducts):
+        if conducts(one):
+            raise ValueError(f"Argument `law` must deform, but it is or holds a `{type(one).__name__}`, which conducts.")
     owner = np.full(mesh.count, -1)
     for number, name in enumerate(chosen):
         own = np.arange(mesh.count) if name is None else mesh.elements(name)

@@ -66,8 +66,9 @@ def make_mesh(problem: Problem) -> Mesh:
     if "file" in table:
         return read_mesh(table["file"])
     name = table.get("element")
-    if name is not None and name not in ELEMENTS:
-        raise InputError(f"In {problem.source}, [mesh]: `element` must be one of {', '.join(ELEMENTS)}, but is {name!r}.")
+    known = [key for key, element in ELEMENTS.items() if element.dim > 1]
+    if name is not None and name not in known:
+        raise InputError(f"In {problem.source}, [mesh]: `element` must be one of {', '.join(known)}, but is {name!r}.")
     element = None if name is None else ELEMENTS[name]
     numbers = {k: v for k, v in table.items() if k not in ("shape", "parts", "element", "rule", "thickness", "plane_stress")}
     try:
@@ -93,6 +94,10 @@ def make_body(problem: Problem, mesh: Mesh, options: Options) -> Body:
         raise InputError(f"In {problem.source}, [mesh]: `rule` must be one of {', '.join(RULES)}.")
     if any(m.where is None for m in problem.materials) and len(problem.materials) > 1:
         raise InputError(f"In {problem.source}, every material must say `where` it is, if there is more than one.")
+    places = [m.where for m in problem.materials]
+    if len(set(places)) < len(places):
+        twice = next(x for x in places if places.count(x) > 1)
+        raise InputError(f"In {problem.source}, two materials are `where` {twice!r}. Give it one.")
     laws: dict[Any, Any] = {m.where: _material(m, problem, mesh.d, options) for m in problem.materials}
     solver = options.solver(options.rtol)
     return Body(
