@@ -205,6 +205,8 @@ def test_a_point_that_fails_cuts_the_step_and_is_named(here, capsys):
         ('file = "strip.msh"', 'file = "strip.msh"\nshape = "box"', "one of the two"),
         ('file = "strip.msh"', 'shape = "bax"\nparts = [1, 1]', "Did you mean `box`"),
         ('file = "strip.msh"', 'shape = "box"\nparts = [1]', "cannot be made|axes"),
+        ('file = "strip.msh"', 'shape = "box"\nparts = [1.5, 2]', "`parts` must hold positive whole numbers"),
+        ('image = "layers.npy"', "image = 3", "material 0: `image` must be text"),
         ("E = 10.0", "Eh = 10.0", "Eh"),
         ('where = "corner"', 'where = "korner"', "korner"),
         ('kind = "moved"', 'kind = "mooved"', "Did you mean `moved`"),

@@ -146,6 +146,9 @@ def _mesh(table: Any, path: Path, where: str) -> dict[str, Any]:
     _known(table, ("shape", *common, *SHAPES[table["shape"]]), where)
     if "parts" not in table:
         raise InputError(f"{where}the key `parts` is missing: how many elements an axis.")
+    parts = table["parts"] if isinstance(table["parts"], list) else [table["parts"]]
+    if not parts or any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in parts):
+        raise InputError(f"{where}`parts` must hold positive whole numbers, how many elements an axis, but is {table['parts']!r}.")
     return dict(table)
 
 
@@ -163,11 +166,14 @@ def _checked_mesh(table: Mapping[str, Any], where: str) -> None:
 def _material(entry: Mapping[str, Any], number: int, path: Path, where: str) -> Material:
     where = f"{where}material {number}: "
     _known(entry, ("where", "image", "phase"), where)
+    for key in ("where", "image"):
+        if not isinstance(entry.get(key, ""), str):
+            raise InputError(f"{where}`{key}` must be text, but is {entry[key]!r}.")
     phases = _list(entry.get("phase", []), "material.phase", where)
     if not phases:
         raise InputError(f"{where}at least one `[[material.phase]]` is needed.")
     found = tuple(make_phase(phase, where=f"{where}phase {k}: ") for k, phase in enumerate(phases))
-    image = None if "image" not in entry else path.parent / str(entry["image"])
+    image = None if "image" not in entry else path.parent / entry["image"]
     if image is None and len(found) > 1:
         raise InputError(f"{where}without an `image` there is one phase, the law of the body, but there are {len(found)}.")
     return Material(entry.get("where"), found, image)
