@@ -3,9 +3,9 @@
 8 x 8 elements (256 points), a disk of a fifth of a cell of 16^2 voxels in J2 at each; four steps, the last two of which unload and
 yield the other way; the yield stress and hardening of the matrix and the moduli of the inclusion. In forward and in reverse mode
 (the last of which answers all parameters of a weighed sum of the forces), and by central differences. Where one of the 262,144
-points of all voxels starts or ceases to flow within a difference of the yield stress, the forces have a kink that is worth some
-4e-6 of the slope: the yield stress is one at which, within the narrowest difference, none does. CPU seconds of one core, compile
-apart; the largest resident set of the process.
+points of all voxels starts or ceases to flow within a difference of the yield stress, the forces have a kink that is worth up to
+some 1e-6 of the slope: the yield stress is one at which, within the narrowest difference, none does. CPU seconds of one core,
+compile apart; the largest resident set of the process.
 
     python bench/fe2_gradient.py [--elements 8] [--size 16]
 
