@@ -1,1 +1,16 @@
-"""Rates of living things."""
+"""Rates of living things. Potentials in mV, times in ms, concentrations in mM, currents as the change of potential they make."""
+
+from ._hodgkin_huxley import HodgkinHuxley as HodgkinHuxley, HodgkinHuxleyState as HodgkinHuxleyState
+from ._ionic import AbstractCell as AbstractCell, Pacing as Pacing, Tuning as Tuning
+from ._luo_rudy import LuoRudy as LuoRudy, LuoRudyState as LuoRudyState
+from ._phenomenological import (
+    AlievPanfilov as AlievPanfilov,
+    AlievPanfilovState as AlievPanfilovState,
+    BuenoOrovio as BuenoOrovio,
+    BuenoOrovioState as BuenoOrovioState,
+    FentonKarma as FentonKarma,
+    FentonKarmaState as FentonKarmaState,
+    MitchellSchaeffer as MitchellSchaeffer,
+    MitchellSchaefferState as MitchellSchaefferState,
+)
+from ._ten_tusscher import TenTusscher as TenTusscher, TenTusscherState as TenTusscherState

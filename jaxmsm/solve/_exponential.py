@@ -1,0 +1,48 @@
+"""Rates with linear parts, which a step of any length solves exactly."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from .._typing import Tree
+
+
+class Relaxing(eqx.Module):
+    """A rate that pulls towards a target: dy/dt = (target - y) / time.
+
+    Attributes:
+        target: where y goes, in the unit of y.
+        time: how long it takes, in the unit of time.
+    """
+
+    target: Float[Array, "..."]
+    time: Float[Array, "..."]
+
+    def rate(self, y: Float[Array, "..."]) -> Float[Array, "..."]:
+        """dy/dt."""
+        return (self.target - y) / self.time
+
+    def after(self, y: Float[Array, "..."], dt: Any) -> Float[Array, "..."]:
+        """y after a time in which target and time stand still: exact."""
+        return self.target + (y - self.target) * jnp.exp(-dt / self.time)
+
+
+def rates(terms: Tree, y: Tree) -> Tree:
+    """dy/dt of terms, each a rate or `Relaxing`; a tree like y."""
+    return _each(lambda term, y: term.rate(y) if isinstance(term, Relaxing) else term, terms, y)
+
+
+def rush_larsen(terms: Tree, y: Tree, dt: Any) -> Tree:
+    """y after a step: what relaxes exactly with its target and time as they are, the rest by an Euler step.
+
+    Error: first order; stable in what relaxes, whatever the step.
+    Source: S. Rush, H. Larsen, IEEE Trans. Biomed. Eng. 25 (1978) 389.
+    """
+    return _each(lambda term, y: term.after(y, dt) if isinstance(term, Relaxing) else y + dt * term, terms, y)
+
+
+def _each(fn, terms: Tree, y: Tree) -> Tree:
+    return jax.tree.map(fn, terms, y, is_leaf=lambda x: isinstance(x, Relaxing))
