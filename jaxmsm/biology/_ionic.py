@@ -52,8 +52,12 @@ class AbstractCell(AbstractRate):
     def terms(self, y: Any, current: Values) -> Any:
         """The rates of the state; of gates as `Relaxing`, so that a step may solve them exactly."""
 
+    def driven(self, load: Tree) -> Callable[[Any, Any], Any]:
+        """The terms as a function of time and state, for a step (`RushLarsen()`)."""
+        return lambda t, y: self.terms(y, injected(load, t))
+
     def __call__(self, t, fine, load):
-        return rates(self.terms(fine, injected(load, t)), fine)
+        return rates(self.driven(load)(t, fine), fine)
 
 
 def injected(load: Tree, t: Any) -> Values:

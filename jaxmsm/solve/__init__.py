@@ -12,7 +12,13 @@ from ._budget import (
 )
 from ._campaign import Sink as Sink, Tally as Tally, campaign as campaign
 from ._equilibrium import NewtonKrylov as NewtonKrylov, Problem as Problem, Report as Report, equilibrium as equilibrium
-from ._exponential import Relaxing as Relaxing, rates as rates, rush_larsen as rush_larsen
+from ._exponential import (
+    AbstractExponential as AbstractExponential,
+    Relaxing as Relaxing,
+    RushLarsen as RushLarsen,
+    RushLarsenMidpoint as RushLarsenMidpoint,
+    rates as rates,
+)
 from ._incremental import Incremental as Incremental, incremental as incremental, refined as refined
 from ._krylov import (
     CG as CG,
