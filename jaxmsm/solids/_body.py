@@ -16,16 +16,8 @@ from .._typing import Tree
 from ..solve import AbstractSystem, Automatic, NewtonKrylov
 from ..space import AbstractRule, Block, Full, Mesh, groups, incidence, integration
 from ._body_solve import Guess, solve
-from ._conditions import (
-    AbstractCondition,
-    AbstractFollower,
-    AbstractForce,
-    Constraints,
-    amplitude,
-    check_shape,
-    constraints,
-    where_of,
-)
+from ._condition_shapes import check_shape
+from ._conditions import AbstractCondition, AbstractFollower, AbstractForce, Constraints, amplitude, constraints, where_of
 from ._law import AbstractLaw
 from ._observe import Displacement, placed
 from ._part import AbstractMaterial, Formula, Part, living
