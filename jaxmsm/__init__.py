@@ -2,10 +2,12 @@
 
 from ._model import (
     AbstractEnergy as AbstractEnergy,
+    AbstractNoisyRate as AbstractNoisyRate,
     AbstractRate as AbstractRate,
     AbstractUpdate as AbstractUpdate,
     Energy as Energy,
     Mixed as Mixed,
+    NoisyRate as NoisyRate,
     Rate as Rate,
     Span as Span,
     Update as Update,
@@ -22,6 +24,7 @@ from .bridges import (
     PeriodicCell as PeriodicCell,
     Relaxed as Relaxed,
     Steady as Steady,
+    Stepped as Stepped,
 )
 from .inference import FirstOrder as FirstOrder, LevenbergMarquardt as LevenbergMarquardt, fit as fit
 from .solve import batched as batched, campaign as campaign, march as march

@@ -37,6 +37,26 @@ class AbstractRate(eqx.Module):
         del load
         return fine
 
+    def driven(self, load: Tree) -> Callable[[Any, Any], Any]:
+        """The rate under a load, as a function of time and fine unknowns: what a step is handed."""
+        return lambda t, fine: self(t, fine, load)
+
+
+class AbstractNoisyRate(AbstractRate):
+    """A rate with noise: d fine = rate dt + noise dw, dw the increments of independent Wiener processes."""
+
+    @abc.abstractmethod
+    def noise(self, t: Float[Array, ""], fine: Tree, load: Tree, dw: Tree) -> Tree:
+        """What the increments do, a tree like `fine`: linear in `dw`."""
+
+    def sources(self, fine: Tree) -> Tree:
+        """The Wiener processes, a tree of arrays of the shapes of `dw`: one for each unknown unless a subclass says otherwise."""
+        return fine
+
+    def shaken(self, load: Tree) -> Callable[[Any, Any, Any], Any]:
+        """The noise under a load, as a function of time, fine unknowns and increments."""
+        return lambda t, fine, dw: self.noise(t, fine, load, dw)
+
 
 class AbstractUpdate(eqx.Module):
     """The next fine unknowns from the past ones: history without a potential, or a jump."""
@@ -72,6 +92,23 @@ class Rate(AbstractRate):
 
     def __call__(self, t, fine, load):
         return self.fn(t, fine, load)
+
+    def observe(self, fine, load):
+        return fine if self.answer is None else self.answer(fine, load)
+
+
+class NoisyRate(AbstractNoisyRate):
+    """Plain functions `fn(t, fine, load) -> drift` and `shake(t, fine, load, dw) -> noise` as a rate with noise."""
+
+    fn: Callable[[Any, Any, Any], Any]
+    shake: Callable[[Any, Any, Any, Any], Any]
+    answer: Callable[[Any, Any], Any] | None = None
+
+    def __call__(self, t, fine, load):
+        return self.fn(t, fine, load)
+
+    def noise(self, t, fine, load, dw):
+        return self.shake(t, fine, load, dw)
 
     def observe(self, fine, load):
         return fine if self.answer is None else self.answer(fine, load)

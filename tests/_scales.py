@@ -22,16 +22,19 @@ from jaxmsm import (
     Laminate,
     MeshCell,
     Mixed,
+    NoisyRate,
     PeriodicCell,
     Rate,
     Relaxed,
     Span,
     Steady,
+    Stepped,
     batched,
     solids,
 )
+from jaxmsm.biology import HodgkinHuxley
 from jaxmsm.bridges import GreenJacobi, Nearest, Skipping
-from jaxmsm.solve import Batched, NewtonKrylov
+from jaxmsm.solve import Batched, Crossing, Most, NewtonKrylov, RushLarsenMidpoint, StochasticHeun
 from jaxmsm.space import TRI6, LinearDisplacement, MeanDilatation, Mesh, Periodic, Reduced, UniformTraction, box
 
 
@@ -239,6 +242,36 @@ GENERIC = [
     ),
     Row("steady", lambda: Steady(Rate(_Toggle(jnp.asarray(1.2))), jnp.ones(2)), _DOSE, 0.9 * _DOSE, lambda s: s.rate.fn.a, _DOSE),
     Row(
+        "stepped",
+        lambda: Stepped(HodgkinHuxley(), HodgkinHuxley().rest(), RushLarsenMidpoint(), 200, every=20),
+        _span(2.0, 20.0 * jnp.ones(())),
+        _span(2.0, 5.0 * jnp.ones(())),
+        lambda s: s.rate.g_Na,
+        _span(1.0, jnp.zeros(())),
+    ),
+    Row(
+        "crossing",
+        lambda: Stepped(
+            HodgkinHuxley(),
+            HodgkinHuxley().rest(),
+            RushLarsenMidpoint(),
+            200,
+            (Crossing(lambda y: y.v, -20.0), Most(lambda y: y.v)),
+        ),
+        _span(3.0, 30.0 * jnp.ones(())),
+        _span(0.5, jnp.ones(())),
+        lambda s: s.rate.g_Na,
+        _span(3.0, 20.0 * jnp.ones(())),
+    ),
+    Row(
+        "noisy",
+        lambda: Stepped(NoisyRate(_Toggle(jnp.asarray(1.2)), _shaken), jnp.ones(2), StochasticHeun(), 80),
+        _span(1.0, _DOSE),
+        _span(1.0, 0.9 * _DOSE),
+        lambda s: s.rate.fn.a,
+        _span(1.0, _DOSE),
+    ),
+    Row(
         "flow",
         # Steps change with the load, which differences see: their error must be below.
         lambda: Flow(Rate(_Toggle(jnp.asarray(1.2))), jnp.ones(2), steps=diffrax.PIDController(rtol=1e-11, atol=1e-11)),
@@ -248,6 +281,11 @@ GENERIC = [
         _span(1.0, _DOSE),
     ),
 ]
+
+
+def _shaken(t, x, load, dw):
+    del t, load
+    return 0.1 * x * dw
 
 
 def _image(shape, phases=2, seed=0):

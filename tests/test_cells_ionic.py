@@ -10,7 +10,7 @@ import pytest
 
 from jaxmsm import biology
 from jaxmsm.biology import BuenoOrovio, FentonKarma, HodgkinHuxley, LuoRudy, MitchellSchaeffer, Pacing, TenTusscher
-from jaxmsm.solve import RushLarsen, RushLarsenMidpoint
+from jaxmsm.solve import RushLarsen, RushLarsenMidpoint, Steps, follow
 
 FILES = {HodgkinHuxley: "hodgkin_huxley_1952", LuoRudy: "luo_rudy_1991", TenTusscher: "ten_tusscher_panfilov_2006"}
 SIMPLE = {
@@ -57,11 +57,8 @@ START = 10.0
 def potential(cell, pace, step, dt, n: int):
     """The potential after each of n steps from the first state."""
 
-    def one(carry, k):
-        y = step(cell.driven(pace), k * dt, carry, dt)
-        return y, y.v
-
-    return jax.lax.scan(one, cell.rest(), jnp.arange(n, dtype=float))[1]
+    advance = lambda t, y, dt: step(cell.driven(pace), t, y, dt)
+    return follow(advance, cell.rest(), Steps(0.0, dt, n), sample=lambda t, y: y.v, every=1).samples
 
 
 def beat(cell, amplitude, step=None, dt=0.01):

@@ -52,8 +52,7 @@ class AbstractCell(AbstractRate):
     def terms(self, y: Any, current: Values) -> Any:
         """The rates of the state; of gates as `Relaxing`, so that a step may solve them exactly."""
 
-    def driven(self, load: Tree) -> Callable[[Any, Any], Any]:
-        """The terms as a function of time and state, for a step (`RushLarsen()`)."""
+    def driven(self, load):
         return lambda t, y: self.terms(y, injected(load, t))
 
     def __call__(self, t, fine, load):

@@ -15,3 +15,4 @@ from ._precondition import (
 from ._relaxed import Relaxed as Relaxed
 from ._skipping import Anchored as Anchored, Skipping as Skipping
 from ._steady import Steady as Steady
+from ._stepped import Stepped as Stepped

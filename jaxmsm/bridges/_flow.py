@@ -45,7 +45,7 @@ class Flow(AbstractScale):
 
     def init(self, load, *, key=None):
         del load, key
-        return jax.tree.map(jnp.asarray, self.start)
+        return jax.tree.map(lambda x: jnp.asarray(x, jnp.result_type(x)), self.start)
 
     @full_precision
     def __call__(self, load, state=None, *, guess=None):

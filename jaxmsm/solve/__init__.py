@@ -12,12 +12,15 @@ from ._budget import (
 )
 from ._campaign import Sink as Sink, Tally as Tally, campaign as campaign
 from ._equilibrium import NewtonKrylov as NewtonKrylov, Problem as Problem, Report as Report, equilibrium as equilibrium
-from ._exponential import (
-    AbstractExponential as AbstractExponential,
-    Relaxing as Relaxing,
-    RushLarsen as RushLarsen,
-    RushLarsenMidpoint as RushLarsenMidpoint,
-    rates as rates,
+from ._exponential import Relaxing as Relaxing, rates as rates, relaxed as relaxed
+from ._follow import (
+    AbstractWatch as AbstractWatch,
+    Crossing as Crossing,
+    Most as Most,
+    Path as Path,
+    Steps as Steps,
+    Sum as Sum,
+    follow as follow,
 )
 from ._incremental import Incremental as Incremental, incremental as incremental, refined as refined
 from ._krylov import (
@@ -41,7 +44,18 @@ from ._newton import (
     less_work as less_work,
     root as root,
 )
+from ._noise import Noise as Noise
 from ._spread import each as each, pad as pad
+from ._steps import (
+    AbstractNoisyStep as AbstractNoisyStep,
+    AbstractStep as AbstractStep,
+    EulerMaruyama as EulerMaruyama,
+    Milstein as Milstein,
+    RungeKutta4 as RungeKutta4,
+    RushLarsen as RushLarsen,
+    RushLarsenMidpoint as RushLarsenMidpoint,
+    StochasticHeun as StochasticHeun,
+)
 from ._systems import (
     AbstractSystem as AbstractSystem,
     Automatic as Automatic,

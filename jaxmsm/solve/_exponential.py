@@ -1,7 +1,5 @@
 """Rates with linear parts, which a step of any length solves exactly."""
 
-import abc
-from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -37,39 +35,8 @@ def rates(terms: Tree, y: Tree) -> Tree:
     return _each(lambda term, y: term.rate(y) if isinstance(term, Relaxing) else term, terms, y)
 
 
-class AbstractExponential(eqx.Module):
-    """A step that solves what relaxes exactly: `step(terms, t, y, dt) -> y`, where `terms(t, y)` are rates and `Relaxing`."""
-
-    @abc.abstractmethod
-    def __call__(self, terms: Callable[[Any, Any], Any], t: Any, y: Any, dt: Any) -> Any:
-        """y at t + dt."""
-
-
-class RushLarsen(AbstractExponential):
-    """What relaxes with target and time as they are at the start, the rest by an Euler step.
-
-    Error: first order; what relaxes is stable whatever the step.
-    Source: S. Rush, H. Larsen, IEEE Trans. Biomed. Eng. 25 (1978) 389.
-    """
-
-    def __call__(self, terms, t, y, dt):
-        return _stepped(terms(t, y), y, dt)
-
-
-class RushLarsenMidpoint(AbstractExponential):
-    """The same with target, time and rates as they are in the middle, which half a step has found; twice the price.
-
-    Error: second order.
-    Source: M. Perego, A. Veneziani, Electron. Trans. Numer. Anal. 35 (2009) 234; J. Sundnes et al., IEEE Trans. Biomed. Eng. 56
-        (2009) 2546.
-    """
-
-    def __call__(self, terms, t, y, dt):
-        middle = _stepped(terms(t, y), y, 0.5 * dt)
-        return _stepped(terms(t + 0.5 * dt, middle), y, dt)
-
-
-def _stepped(terms: Tree, y: Tree, dt: Any) -> Tree:
+def relaxed(terms: Tree, y: Tree, dt: Any) -> Tree:
+    """y after a step in which what relaxes is solved exactly and the rest goes straight on."""
     return _each(lambda term, y: term.after(y, dt) if isinstance(term, Relaxing) else y + dt * term, terms, y)
 
 
