@@ -3,6 +3,7 @@
 from ._hodgkin_huxley import HodgkinHuxley as HodgkinHuxley, HodgkinHuxleyState as HodgkinHuxleyState
 from ._ionic import AbstractCell as AbstractCell, Pacing as Pacing, Tuning as Tuning
 from ._luo_rudy import LuoRudy as LuoRudy, LuoRudyState as LuoRudyState
+from ._markers import crossing as crossing, duration as duration, peak as peak
 from ._phenomenological import (
     AlievPanfilov as AlievPanfilov,
     AlievPanfilovState as AlievPanfilovState,
