@@ -140,3 +140,5 @@ def test_a_gate_may_be_shifted_and_slowed():
 def test_pulses_come_in_time():
     pace = Pacing(3.0, 10.0, 2.0, 100.0)
     assert [float(pace(t)) for t in (0.0, 9.9, 10.0, 11.9, 12.0, 109.0, 110.5, 113.0)] == [0, 0, 3, 3, 0, 0, 3, 0]
+    once = Pacing(3.0, 10.0, 2.0, jnp.inf)
+    assert [float(once(t)) for t in (9.9, 10.0, 11.9, 12.0, 1e6)] == [0, 3, 3, 0, 0]

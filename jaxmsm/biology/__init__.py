@@ -15,3 +15,4 @@ from ._phenomenological import (
     MitchellSchaefferState as MitchellSchaefferState,
 )
 from ._ten_tusscher import TenTusscher as TenTusscher, TenTusscherState as TenTusscherState
+from ._tissue import Region as Region, Several as Several, Tissue as Tissue

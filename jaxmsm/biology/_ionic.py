@@ -71,7 +71,7 @@ class Pacing(eqx.Module):
 
     Attributes:
         amplitude: in mV/ms.
-        start, duration, period: in ms.
+        start, duration, period: in ms; with an infinite period there is one pulse.
     """
 
     amplitude: Values = parameter(52.0, "mV/ms")
@@ -81,7 +81,10 @@ class Pacing(eqx.Module):
 
     def __call__(self, t: Any) -> Values:
         since = t - self.start
-        on = (since >= 0) & (since - self.period * jnp.floor(since / self.period) < self.duration)
+        # Infinity times no beats is no number.
+        again = jnp.isfinite(self.period)
+        period = jnp.where(again, self.period, 1.0)
+        on = (since >= 0) & (since - jnp.where(again, period * jnp.floor(since / period), 0.0) < self.duration)
         return jnp.where(on, self.amplitude, 0.0)
 
 

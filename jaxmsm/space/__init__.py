@@ -10,6 +10,13 @@ from ._boundary import (
     UniformTraction as UniformTraction,
 )
 from ._density import ConeFilter as ConeFilter, smoothed_step as smoothed_step, symmetrized as symmetrized
+from ._diffusion import (
+    AbstractDiffusion as AbstractDiffusion,
+    AnisotropicDiffusion as AnisotropicDiffusion,
+    Diffusion as Diffusion,
+    fibers as fibers,
+    largest_piece as largest_piece,
+)
 from ._elements import (
     ELEMENTS as ELEMENTS,
     HEX8 as HEX8,
@@ -35,6 +42,7 @@ from ._elementwise import (
     incidence as incidence,
     rigid_motions as rigid_motions,
 )
+from ._ends import AbstractEnd as AbstractEnd, Held as Held, Mirrored as Mirrored, Walled as Walled, Wrapped as Wrapped
 from ._generate import (
     beam as beam,
     box as box,

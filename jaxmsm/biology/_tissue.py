@@ -1,0 +1,84 @@
+"""Cells that hang together: the monodomain equation, dv/dt = -I_ion / C_m + div(D grad v) + stimulus."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from ..space import AbstractDiffusion
+from ._ionic import AbstractCell, injected
+
+
+class Tissue(AbstractCell):
+    """A cell at every node of a grid, with diffusion between their potentials: `Tissue(cell, Diffusion(shape, D, dx))`.
+
+    The state is the cell's, every entry an array over the nodes. Parameters of the cell may be arrays over the nodes (a map of
+    cell types). Without splitting: the current between cells is one more current of the cell, so
+    that a `RushLarsen` step is an explicit step of the whole. `reaction` and `diffuse` are the two parts for `strang`.
+
+    Valid: explicit steps shorter than `longest_step()`.
+    Source: J. Keener, J. Sneyd, Mathematical Physiology (2009), equation 12.24, for the monodomain equation.
+
+    Attributes:
+        cell: any cell, whose first state is its potential.
+        diffusion: on a grid; D in mm2/ms where lengths are in mm.
+    """
+
+    cell: AbstractCell
+    diffusion: AbstractDiffusion
+
+    def rest(self):
+        return self.filled(self.cell.rest())
+
+    def filled(self, y: Any) -> Any:
+        """One cell's state at every node."""
+        wide = lambda x: jnp.broadcast_to(jnp.asarray(x, jnp.result_type(x)), self.diffusion.shape)
+        return jax.tree.map(wide, y)
+
+    def terms(self, y, current):
+        return self.cell.terms(y, current + self.diffusion(y[0]))
+
+    def longest_step(self) -> Any:
+        """An explicit step of the diffusion must be shorter (ms)."""
+        return 2 / self.diffusion.fastest()
+
+    def reaction(self, step: Any, load: Any) -> Any:
+        """The cells alone, as a part for a splitting: `advance(t, y, dt)`."""
+        return lambda t, y, dt: step(self.cell.driven(load), t, y, dt)
+
+    def diffuse(self, substeps: int = 1) -> Any:
+        """The diffusion alone, by explicit midpoint steps: `advance(t, y, dt)`."""
+
+        def advance(t, y, dt):
+            del t
+            v, h = y[0], dt / substeps
+            for _ in range(substeps):
+                v = v + h * self.diffusion(v + 0.5 * h * self.diffusion(v))
+            return y._replace(**{y._fields[0]: v})
+
+        return advance
+
+
+class Region(eqx.Module):
+    """A stimulus in a part of a tissue: `Region(pulse, where)(t)` is the pulse's current there and nothing elsewhere.
+
+    Attributes:
+        pulse: a current, a number or a function of the time (`Pacing`).
+        where: an array over the nodes, one inside and zero outside.
+    """
+
+    pulse: Any
+    where: Any
+
+    def __call__(self, t: Any) -> Any:
+        return injected(self.pulse, t) * self.where
+
+
+class Several(eqx.Module):
+    """The sum of several currents: the S1 and the S2 of a protocol."""
+
+    currents: tuple[Any, ...]
+
+    def __call__(self, t: Any) -> Any:
+        return sum((injected(c, t) for c in self.currents[1:]), start=injected(self.currents[0], t))
