@@ -139,6 +139,14 @@ def test_reverse_mode_by_blocks_is_the_same():
     assert abs(slopes[0] - 3**-1.5) < 4e-4  # an Euler step of 1e-3
 
 
+def test_a_path_may_be_followed_on():
+    watch = (Crossing(lambda y: y, 0.4, falling=True), Most(lambda y: y))
+    part = lambda t0, y, count, memory: follow(lambda t, y, dt: y - dt * y, y, Steps(t0, 0.01, count), watch=watch, memory=memory)
+    whole, half = part(0.0, jnp.asarray(1.0), 200, None), part(0.0, jnp.asarray(1.0), 100, None)
+    rest = part(1.0, half.end, 100, half.memory)
+    assert half.seen[0] < 1 and rest.seen == half.seen == whole.seen and rest.end == whole.end
+
+
 def test_blocks_must_divide_the_steps():
     with pytest.raises(ValueError, match="divide"):
         follow(lambda t, y, dt: y, jnp.ones(()), Steps(0.0, 0.1, 10), every=3)

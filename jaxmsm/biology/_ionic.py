@@ -74,10 +74,10 @@ class Pacing(eqx.Module):
         start, duration, period: in ms; with an infinite period there is one pulse.
     """
 
-    amplitude: Values = parameter(52.0, "mV/ms")
-    start: Values = parameter(10.0, "ms")
-    duration: Values = parameter(1.0, "ms")
-    period: Values = parameter(1000.0, "ms")
+    amplitude: Values | float = parameter(52.0, "mV/ms")
+    start: Values | float = parameter(10.0, "ms")
+    duration: Values | float = parameter(1.0, "ms")
+    period: Values | float = parameter(1000.0, "ms")
 
     def __call__(self, t: Any) -> Values:
         since = t - self.start

@@ -64,8 +64,8 @@ class Crossing(AbstractWatch):
     """
 
     of: Callable[[Any], Array]
-    level: Float[Array, "..."] = eqx.field(converter=lambda x: jnp.asarray(x, float))
-    after_time: Float[Array, "..."] = eqx.field(default=0.0, converter=lambda x: jnp.asarray(x, float))
+    level: Float[Array, "..."] | float = eqx.field(converter=lambda x: jnp.asarray(x, float))
+    after_time: Float[Array, "..."] | float = eqx.field(default=0.0, converter=lambda x: jnp.asarray(x, float))
     falling: bool = eqx.field(static=True, default=False, kw_only=True)
 
     def begin(self, t, y):
@@ -88,7 +88,7 @@ class Crossing(AbstractWatch):
 
     def _over(self, y):
         g = self.of(y)
-        over = g - self.level.astype(g.dtype)
+        over = g - jnp.asarray(self.level, g.dtype)
         return -over if self.falling else over
 
 
@@ -125,11 +125,13 @@ class Sum(AbstractWatch):
 
 
 class Path(NamedTuple):
-    """How a path ended, what its watches tell, and its samples: leading axis the times, the first after `every` steps."""
+    """How a path ended, what its watches tell, its samples (leading axis the times, the first after `every` steps), and what the
+    watches remember, for whoever goes on from here."""
 
     end: Any
     seen: tuple
     samples: Tree
+    memory: tuple
 
 
 def follow(
@@ -142,6 +144,7 @@ def follow(
     every: int | None = None,
     noise: Noise | None = None,
     again: bool = False,
+    memory: tuple | None = None,
 ) -> Path:
     """Follow `y` through the steps, in one compiled loop of fixed length: traced, differentiable, exportable.
 
@@ -155,6 +158,7 @@ def follow(
         noise: the increments that every step gets, the same whatever `every` is.
         again: reverse mode keeps the start of every block only, and takes its steps again on the way back: memory is that of one
             block and of the starts (least with `every` about the root of the number of steps), for one more forward run.
+        memory: what the watches remember of an earlier part of the path; by default they begin here.
     """
     block = steps.count if every is None else every
     if block < 1 or steps.count % block:
@@ -178,6 +182,6 @@ def follow(
             return carry, None
         return carry, sample(steps.t0 + (first + block) * steps.dt, carry[0])
 
-    carry = (y, tuple(w.begin(steps.t0, y) for w in watch))
+    carry = (y, tuple(w.begin(steps.t0, y) for w in watch) if memory is None else memory)
     (end, seen), samples = lax.scan(jax.checkpoint(run) if again else run, carry, jnp.arange(0, steps.count, block))
-    return Path(end, tuple(w.read(s) for w, s in zip(watch, seen, strict=True)), samples)
+    return Path(end, tuple(w.read(s) for w, s in zip(watch, seen, strict=True)), samples, seen)

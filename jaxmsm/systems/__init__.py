@@ -44,6 +44,7 @@ SYSTEMS: dict[str, System] = {
     "metamaterial": System(
         "_metamaterial", "Cells designed by gradient: negative Poisson's ratio, greatest bulk modulus.", resumes=True
     ),
+    "niederer": System("_niederer", "The 2011 benchmark of heart codes: activation times of a slab of tissue."),
     "surrogate": System("_surrogate", "Networks in the place of cells, elastic and plastic, that fall back to them.", resumes=True),
 }
 """Systems that are stories: `jaxmsm run NAME`."""
