@@ -5,6 +5,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from ..space import AbstractDiffusion
 from ._ionic import AbstractCell, injected
@@ -37,7 +38,13 @@ class Tissue(AbstractCell):
         return jax.tree.map(wide, y)
 
     def terms(self, y, current):
-        return self.cell.terms(y, current + self.diffusion(y[0]))
+        # The cells know no neighbors: XLA compiles one long row of them some six times faster than a grid. The barrier keeps it
+        # from computing the current between them anew for every rate it enters.
+        shape = self.diffusion.shape
+        row = lambda x: jnp.ravel(jnp.broadcast_to(x, shape)) if jnp.ndim(x) else x
+        cell, *given = jax.tree.map(row, (self.cell, y, current + self.diffusion(y[0])))
+        terms = cell.terms(*lax.optimization_barrier(tuple(given)))
+        return jax.tree.map(lambda x: jnp.reshape(x, shape), terms)
 
     def longest_step(self) -> Any:
         """An explicit step of the diffusion must be shorter (ms)."""

@@ -45,6 +45,7 @@ from ._newton import (
     root as root,
 )
 from ._noise import Noise as Noise
+from ._slopes import jacobian as jacobian
 from ._splitting import Advance as Advance, godunov as godunov, strang as strang
 from ._spread import each as each, pad as pad
 from ._steps import (

@@ -5,6 +5,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Float
 
 from .._typing import Tree
@@ -37,7 +38,9 @@ def rates(terms: Tree, y: Tree) -> Tree:
 
 def relaxed(terms: Tree, y: Tree, dt: Any) -> Tree:
     """y after a step in which what relaxes is solved exactly and the rest goes straight on."""
-    return _each(lambda term, y: term.after(y, dt) if isinstance(term, Relaxing) else y + dt * term, terms, y)
+    after = _each(lambda term, y: term.after(y, dt) if isinstance(term, Relaxing) else y + dt * term, terms, y)
+    # Fused into what comes next, XLA on a CPU would compute all of this again for every user, in derivatives several times.
+    return lax.optimization_barrier(after)
 
 
 def _each(fn, terms: Tree, y: Tree) -> Tree:
