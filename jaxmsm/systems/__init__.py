@@ -40,6 +40,7 @@ SYSTEMS: dict[str, System] = {
     "electrode": System("_electrode", "A tomography of a battery electrode: moduli and ionic tortuosity by volume.", resumes=True),
     "fe2": System("_fe2", "A perforated plate with a plastic cell at every point, pulled and let go.", resumes=True),
     "fe2-fit": System("_fe2_fit", "Yield and hardening of two phases, fitted to the curves of a structure through both scales."),
+    "heart": System("_heart", "A mutated channel, its action potential, the wave through a wall, the ECG, a spiral wave; slopes."),
     "masonry": System("_masonry", "A photograph of bricks: effective law, scatter by window, mortar past its yield."),
     "metamaterial": System(
         "_metamaterial", "Cells designed by gradient: negative Poisson's ratio, greatest bulk modulus.", resumes=True
