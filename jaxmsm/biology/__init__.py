@@ -1,5 +1,30 @@
 """Rates of living things. Potentials in mV, times in ms, concentrations in mM, currents as the change of potential they make."""
 
+from ._evolution import (
+    MutationSelection as MutationSelection,
+    WrightFisher as WrightFisher,
+    selection as selection,
+    stationary_moments as stationary_moments,
+)
+from ._genes import (
+    Delay as Delay,
+    HillNetwork as HillNetwork,
+    Repressilator as Repressilator,
+    RepressilatorState as RepressilatorState,
+    Toggle as Toggle,
+    ToggleState as ToggleState,
+    activated as activated,
+    repressed as repressed,
+)
+from ._growth import (
+    Chemostat as Chemostat,
+    ChemostatState as ChemostatState,
+    Recoding as Recoding,
+    Spread as Spread,
+    bramson as bramson,
+    front_speed as front_speed,
+    front_speed_on_grid as front_speed_on_grid,
+)
 from ._hodgkin_huxley import HodgkinHuxley as HodgkinHuxley, HodgkinHuxleyState as HodgkinHuxleyState
 from ._ionic import AbstractCell as AbstractCell, Pacing as Pacing, Tuning as Tuning
 from ._luo_rudy import LuoRudy as LuoRudy, LuoRudyState as LuoRudyState

@@ -13,6 +13,7 @@ from ._budget import (
 from ._campaign import Sink as Sink, Tally as Tally, campaign as campaign
 from ._equilibrium import NewtonKrylov as NewtonKrylov, Problem as Problem, Report as Report, equilibrium as equilibrium
 from ._exponential import Relaxing as Relaxing, rates as rates, relaxed as relaxed
+from ._fold import Fold as Fold, fold as fold
 from ._follow import (
     AbstractWatch as AbstractWatch,
     Crossing as Crossing,
