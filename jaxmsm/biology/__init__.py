@@ -37,6 +37,13 @@ from ._maps import (
     velocity as velocity,
 )
 from ._markers import crossing as crossing, duration as duration, peak as peak
+from ._morphs import (
+    Morphs as Morphs,
+    MorphState as MorphState,
+    score_of_mean as score_of_mean,
+    smoothed_win as smoothed_win,
+    won as won,
+)
 from ._phenomenological import (
     AlievPanfilov as AlievPanfilov,
     AlievPanfilovState as AlievPanfilovState,

@@ -9,7 +9,7 @@ from jax.scipy.special import betaln
 from jaxtyping import Array, Float, Key
 
 from .._model import AbstractNoisyRate
-from ._ionic import Values, parameter
+from ._ionic import Number, Values, parameter
 
 
 class MutationSelection(AbstractNoisyRate):
@@ -29,11 +29,11 @@ class MutationSelection(AbstractNoisyRate):
         N: individuals; inf: no chance.
     """
 
-    mu: Values = parameter(1e-3, "1/generation")
-    nu: Values = parameter(0.0, "1/generation")
-    s: Values = parameter(0.05)
-    h: Values | None = eqx.field(default=None, converter=lambda x: None if x is None else jnp.asarray(x, float))
-    N: Values = parameter(float("inf"))
+    mu: Number = parameter(1e-3, "1/generation")
+    nu: Number = parameter(0.0, "1/generation")
+    s: Number = parameter(0.05)
+    h: Number | None = eqx.field(default=None, converter=lambda x: None if x is None else jnp.asarray(x, float))
+    N: Number = parameter(float("inf"))
     weak: bool = eqx.field(static=True, default=False)
 
     def __call__(self, t, fine, load):
@@ -53,7 +53,7 @@ class MutationSelection(AbstractNoisyRate):
         return 2 * self.mu / (b + jnp.sqrt(b**2 - 4 * self.s * self.mu))
 
 
-def selection(q: Values, s: Values, h: Values | None, *, weak: bool = False) -> Values:
+def selection(q: Values, s: Number, h: Number | None, *, weak: bool = False) -> Values:
     """The change of the fraction of a harmful variant in a generation, by selection alone."""
     if h is None:
         return -s * q * (1 - q) / (1.0 if weak else 1 - s * q)
@@ -73,10 +73,10 @@ class WrightFisher(eqx.Module):
         N: genes drawn, a whole number.
     """
 
-    mu: Values = parameter(1e-3, "1/generation")
-    nu: Values = parameter(0.0, "1/generation")
-    s: Values = parameter(0.05)
-    N: Values = parameter(100.0)
+    mu: Number = parameter(1e-3, "1/generation")
+    nu: Number = parameter(0.0, "1/generation")
+    s: Number = parameter(0.05)
+    N: Number = parameter(100.0)
 
     def expected(self, q: Values) -> Values:
         """The fraction of the harmful variant among the genes that may be drawn."""

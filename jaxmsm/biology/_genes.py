@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._model import AbstractRate
-from ._ionic import Values, parameter
+from ._ionic import Number, Values, parameter
 
 
 def activated(x: Values, K: Values, n: Values) -> Values:
@@ -36,12 +36,12 @@ class Toggle(AbstractRate):
     Source: T. Gardner, C. Cantor, J. Collins, Nature 403 (2000) 339, equations 1 and figure 5.
     """
 
-    a1: Values = parameter(156.25)
-    a2: Values = parameter(15.6)
-    beta: Values = parameter(2.5)
-    gamma: Values = parameter(1.0)
-    eta: Values = parameter(2.0015)
-    K: Values = parameter(2.9618e-5, "M")
+    a1: Number = parameter(156.25)
+    a2: Number = parameter(15.6)
+    beta: Number = parameter(2.5)
+    gamma: Number = parameter(1.0)
+    eta: Number = parameter(2.0015)
+    K: Number = parameter(2.9618e-5, "M")
 
     def __call__(self, t, fine, load):
         del t
@@ -71,10 +71,10 @@ class Repressilator(AbstractRate):
     Source: M. Elowitz, S. Leibler, Nature 403 (2000) 335, box 1.
     """
 
-    alpha: Values = parameter(216.0)
-    alpha_0: Values = parameter(0.216)
-    beta: Values = parameter(0.2)
-    n: Values = parameter(2.0)
+    alpha: Number = parameter(216.0)
+    alpha_0: Number = parameter(0.216)
+    beta: Number = parameter(0.2)
+    n: Number = parameter(2.0)
 
     def __call__(self, t, fine, load):
         del t, load
@@ -90,7 +90,7 @@ class Delay(eqx.Module):
     Source: N. MacDonald, Time Lags in Biological Models (1978), chapter 2.
     """
 
-    tau: Values = parameter(1.0, "time")
+    tau: Number = parameter(1.0, "time")
 
     def __call__(self, z: Float[Array, "k ..."], x: Float[Array, "..."]) -> Float[Array, "k ..."]:
         """The rates of the k stages when x goes in."""

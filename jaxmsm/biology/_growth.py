@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 from .._model import AbstractRate
 from ..solve import implicit_scalar
 from ..space import AbstractDiffusion
-from ._ionic import Values, parameter
+from ._ionic import Number, Values, parameter
 
 
 class ChemostatState(NamedTuple):
@@ -28,12 +28,12 @@ class Chemostat(AbstractRate):
     Source: J. Monod, Ann. Inst. Pasteur 79 (1950) 390.
     """
 
-    mu_max: Values = parameter(1.0, "1/time")
-    K_s: Values = parameter(0.2, "mass/volume")
-    S_0: Values = parameter(2.0, "mass/volume")
-    Y: Values = parameter(0.5)
+    mu_max: Number = parameter(1.0, "1/time")
+    K_s: Number = parameter(0.2, "mass/volume")
+    S_0: Number = parameter(2.0, "mass/volume")
+    Y: Number = parameter(0.5)
 
-    def growth(self, S: Values) -> Values:
+    def growth(self, S: Number) -> Number:
         """The Monod law."""
         return self.mu_max * S / (self.K_s + S)
 
@@ -42,7 +42,7 @@ class Chemostat(AbstractRate):
         grown = self.growth(fine.S) * fine.X
         return ChemostatState(load * (self.S_0 - fine.S) - grown / self.Y, grown - load * fine.X)
 
-    def washout(self) -> Values:
+    def washout(self) -> Number:
         """The dilution rate at which the culture can no longer keep up."""
         return self.growth(self.S_0)
 
@@ -64,9 +64,9 @@ class Recoding(eqx.Module):
         tau: delay by each codon, as a fraction of the time without.
     """
 
-    mu_0: Values = parameter(1.0, "1/time")
-    eps: Values = parameter(0.01)
-    tau: Values = parameter(0.02)
+    mu_0: Number = parameter(1.0, "1/time")
+    eps: Number = parameter(0.01)
+    tau: Number = parameter(0.02)
 
     def functional(self, n: Values) -> Values:
         """The fraction of enzyme that works."""
@@ -117,8 +117,8 @@ class Spread(AbstractRate):
     """
 
     motion: AbstractDiffusion
-    r: Values = parameter(1.0, "1/time")
-    K: Values = parameter(1.0)
+    r: Number = parameter(1.0, "1/time")
+    K: Number = parameter(1.0)
 
     def __call__(self, t, fine, load):
         del t, load

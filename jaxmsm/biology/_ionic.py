@@ -13,6 +13,7 @@ from .._typing import Tree
 from ..solve import Relaxing, rates
 
 type Values = Float[Array, "..."]
+type Number = Float[Array, "..."] | float
 
 
 def parameter(value: float, unit: str = "") -> Any:
@@ -74,10 +75,10 @@ class Pacing(eqx.Module):
         start, duration, period: in ms; with an infinite period there is one pulse.
     """
 
-    amplitude: Values | float = parameter(52.0, "mV/ms")
-    start: Values | float = parameter(10.0, "ms")
-    duration: Values | float = parameter(1.0, "ms")
-    period: Values | float = parameter(1000.0, "ms")
+    amplitude: Number = parameter(52.0, "mV/ms")
+    start: Number = parameter(10.0, "ms")
+    duration: Number = parameter(1.0, "ms")
+    period: Number = parameter(1000.0, "ms")
 
     def __call__(self, t: Any) -> Values:
         since = t - self.start

@@ -37,6 +37,7 @@ COMMANDS: dict[str, System] = {
 """Systems that are a command of their own: `jaxmsm NAME`."""
 
 SYSTEMS: dict[str, System] = {
+    "codon": System("_codon", "Reassigned codons: enzyme, growth, a chemostat; the critical number and its slopes."),
     "electrode": System("_electrode", "A tomography of a battery electrode: moduli and ionic tortuosity by volume.", resumes=True),
     "fe2": System("_fe2", "A perforated plate with a plastic cell at every point, pulled and let go.", resumes=True),
     "fe2-fit": System("_fe2_fit", "Yield and hardening of two phases, fitted to the curves of a structure through both scales."),
@@ -45,7 +46,9 @@ SYSTEMS: dict[str, System] = {
     "metamaterial": System(
         "_metamaterial", "Cells designed by gradient: negative Poisson's ratio, greatest bulk modulus.", resumes=True
     ),
+    "mutant-spread": System("_mutant_spread", "A harmful variant: how often, what it changes, and what spreads over a landscape."),
     "niederer": System("_niederer", "The 2011 benchmark of heart codes: activation times of a slab of tissue."),
+    "plasticity": System("_plasticity", "Two forms from one genotype: cue, hormone, switch and growth of a population."),
     "surrogate": System("_surrogate", "Networks in the place of cells, elastic and plastic, that fall back to them.", resumes=True),
 }
 """Systems that are stories: `jaxmsm run NAME`."""
