@@ -7,6 +7,7 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from ._typing import Tree
@@ -140,11 +141,15 @@ class Mixed(eqx.Module):
     mask: Bool[Array, "..."]
 
 
+def _time(t: Any) -> Any:
+    return jnp.asarray(float(t)) if isinstance(t, int | float) else t
+
+
 class Span(eqx.Module):
     """A span of time with a drive, for what lives in time: from `t0` to `t1` under `drive` (any load)."""
 
-    t0: Float[Array, "..."]
-    t1: Float[Array, "..."]
+    t0: Float[Array, "..."] | float = eqx.field(converter=_time)
+    t1: Float[Array, "..."] | float = eqx.field(converter=_time)
     drive: Tree = None
 
 

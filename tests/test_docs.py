@@ -266,9 +266,9 @@ def test_the_tables_of_structures_are_complete():
 @pytest.mark.parametrize("page_name", sorted(p.name for p in DOCS.glob("*.md")))
 def test_what_a_page_names_is_there(page_name):
     """`Name(` in a page is a public name of some room."""
-    from jaxmsm import bridges, inference, solids, solve, space
+    from jaxmsm import biology, bridges, inference, solids, solve, space
 
-    public = {name for room in (msm, bridges, inference, io, solids, solve, space) for name in vars(room)}
+    public = {name for room in (msm, biology, bridges, inference, io, solids, solve, space) for name in vars(room)}
     text = re.sub(r"^```.*?^```", "", (DOCS / page_name).read_text(), flags=re.M | re.S)
     named = set(re.findall(r"`(?:msm\.)?(?:\w+\.)?([A-Z][A-Za-z0-9]+)\(", text))
     assert named <= public, named - public

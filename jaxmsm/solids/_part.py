@@ -108,7 +108,7 @@ class Formula(AbstractMaterial):
             # Copies of the weights of a network, one a point, would be most of its work.
             labels = jnp.zeros(F.shape[-1], jnp.int32)
         medium = Medium.of_field(laws[0], F.shape[-1:]) if labels is None else Medium.of_phases(laws, labels)
-        return medium if time is None else medium.during(time.t1 - time.t0)
+        return medium if time is None else medium.during(jnp.asarray(time.t1 - time.t0))
 
     def init(self, F, time):
         return self._medium(F, time).init(F.shape[-2], F.dtype)
