@@ -19,6 +19,7 @@ from .bridges import (
     Closed as Closed,
     Fallback as Fallback,
     Flow as Flow,
+    Jumping as Jumping,
     Laminate as Laminate,
     MeshCell as MeshCell,
     PeriodicCell as PeriodicCell,

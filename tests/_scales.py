@@ -19,6 +19,7 @@ from jaxmsm import (
     Fallback,
     Flow,
     Guarded,
+    Jumping,
     Laminate,
     MeshCell,
     Mixed,
@@ -32,7 +33,7 @@ from jaxmsm import (
     batched,
     solids,
 )
-from jaxmsm.biology import HodgkinHuxley
+from jaxmsm.biology import HodgkinHuxley, Reactions
 from jaxmsm.bridges import GreenJacobi, Nearest, Skipping
 from jaxmsm.solve import Batched, Crossing, Most, NewtonKrylov, RushLarsenMidpoint, StochasticHeun
 from jaxmsm.space import TRI6, LinearDisplacement, MeanDilatation, Mesh, Periodic, Reduced, UniformTraction, box
@@ -272,6 +273,15 @@ GENERIC = [
         _span(1.0, _DOSE),
     ),
     Row(
+        "jumping",
+        # Its slopes are none: numbers of molecules stand still between the parameters at which they jump.
+        lambda: Jumping(Reactions(jnp.array([[1.0, -1.0]]), _Births(jnp.asarray(6.0))), jnp.array([3.0])),
+        _span(1.0, jnp.ones(1)),
+        _span(1.0, 0.5 * jnp.ones(1)),
+        lambda s: s.reactions.propensity.made,
+        _span(1.0, jnp.ones(1)),
+    ),
+    Row(
         "flow",
         # Steps change with the load, which differences see: their error must be below.
         lambda: Flow(Rate(_Toggle(jnp.asarray(1.2))), jnp.ones(2), steps=diffrax.PIDController(rtol=1e-11, atol=1e-11)),
@@ -281,6 +291,13 @@ GENERIC = [
         _span(1.0, _DOSE),
     ),
 ]
+
+
+class _Births(eqx.Module):
+    made: jax.Array
+
+    def __call__(self, x, load):
+        return jnp.stack([self.made * load[0], 0.7 * x[0]])
 
 
 def _shaken(t, x, load, dw):

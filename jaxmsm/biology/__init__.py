@@ -55,5 +55,6 @@ from ._phenomenological import (
     MitchellSchaefferState as MitchellSchaefferState,
 )
 from ._protocols import Beat as Beat, Train as Train
+from ._reactions import Reactions as Reactions
 from ._ten_tusscher import TenTusscher as TenTusscher, TenTusscherState as TenTusscherState
 from ._tissue import Region as Region, Several as Several, Tissue as Tissue

@@ -3,6 +3,7 @@
 from ._closed import AsLaw as AsLaw, Closed as Closed
 from ._fallback import Fallback as Fallback, Nearest as Nearest
 from ._flow import Flow as Flow
+from ._jumping import Jumping as Jumping
 from ._laminate import Laminate as Laminate
 from ._mesh_cell import MeshCell as MeshCell
 from ._periodic_cell import PeriodicCell as PeriodicCell
