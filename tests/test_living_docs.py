@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from jaxmsm import biology, solve
+from jaxmsm.io._network import read_network
 
 PAGE = (pathlib.Path(__file__).parent.parent / "docs" / "living.md").read_text()
 
@@ -32,6 +33,13 @@ def test_the_wave_goes_around_the_scar(ran):
     assert np.all(np.isinf(times[19:24, 9:12])) and np.isfinite(times).sum() == times.size - 5 * 3
     assert times[3, 10] < times[20, 2] < times[-1, 10] < 80
     assert float(ran["tissue"].longest_step()) > 0.05
+
+
+def test_the_network_of_the_page_reads(tmp_path):
+    path = tmp_path / "network.toml"
+    path.write_text(re.search(r"^```toml\n(.*?)^```", PAGE, flags=re.M | re.S)[1])
+    network = read_network(path)
+    assert network.names == ("u", "v") and [len(v) for v in network.sweep.values()] == [100, 3]
 
 
 def test_every_rate_and_step_of_the_tables_is_there():

@@ -110,11 +110,11 @@ class HillNetwork(AbstractRate):
         names: of the genes.
     """
 
-    basal: Float[Array, " n"]
-    most: Float[Array, " n"]
-    decay: Float[Array, " n"]
-    K: Float[Array, "n n"]
-    hill: Float[Array, "n n"]
+    basal: Float[Array, "..."]
+    most: Float[Array, "..."]
+    decay: Float[Array, "..."]
+    K: Float[Array, "..."]
+    hill: Float[Array, "..."]
     effect: Any
     names: tuple[str, ...] = eqx.field(static=True)
 

@@ -39,6 +39,7 @@ COMMANDS: dict[str, System] = {
 SYSTEMS: dict[str, System] = {
     "codon": System("_codon", "Reassigned codons: enzyme, growth, a chemostat; the critical number and its slopes."),
     "electrode": System("_electrode", "A tomography of a battery electrode: moduli and ionic tortuosity by volume.", resumes=True),
+    "ensemble": System("_ensemble", "A network of genes of your own from a TOML file, swept over its parameters."),
     "fe2": System("_fe2", "A perforated plate with a plastic cell at every point, pulled and let go.", resumes=True),
     "fe2-fit": System("_fe2_fit", "Yield and hardening of two phases, fitted to the curves of a structure through both scales."),
     "heart": System("_heart", "A mutated channel, its action potential, the wave through a wall, the ECG, a spiral wave; slopes."),
