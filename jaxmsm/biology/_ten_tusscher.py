@@ -203,7 +203,7 @@ class TenTusscher(AbstractCell):
         return tuple(a + self.late_s * (b - a) for a, b in zip(early, late, strict=True))
 
 
-def _boltzmann(v, half: float, slope: float):
+def _boltzmann(v, half, slope):
     return 1 / (1 + jnp.exp((half - v) / slope))
 
 
