@@ -46,7 +46,7 @@ class Toggle(AbstractRate):
     def __call__(self, t, fine, load):
         del t
         free = fine.u / (1 + (0.0 if load is None else load) / self.K) ** self.eta
-        one = jnp.ones(())
+        one = jnp.asarray(1.0)
         du = self.a1 * repressed(fine.v, one, self.beta) - fine.u
         return ToggleState(du, self.a2 * repressed(free, one, self.gamma) - fine.v)
 
@@ -78,7 +78,7 @@ class Repressilator(AbstractRate):
 
     def __call__(self, t, fine, load):
         del t, load
-        made = self.alpha_0 + self.alpha * repressed(jnp.roll(fine.p, 1), jnp.ones(()), self.n)
+        made = self.alpha_0 + self.alpha * repressed(jnp.roll(fine.p, 1), jnp.asarray(1.0), self.n)
         return RepressilatorState(made - fine.m, self.beta * (fine.m - fine.p))
 
 

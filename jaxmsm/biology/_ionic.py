@@ -63,7 +63,8 @@ class AbstractCell(AbstractRate):
 def injected(load: Tree, t: Any) -> Values:
     """The current at a time: none, a number, or a function of the time."""
     if load is None:
-        return jnp.zeros(())
+        # Of no precision of its own.
+        return jnp.asarray(0.0)
     return jnp.asarray(load(t) if callable(load) else load)
 
 

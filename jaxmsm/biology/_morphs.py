@@ -49,7 +49,7 @@ class Morphs(AbstractNoisyRate):
 
     def __call__(self, t, fine, load):
         del t, load
-        one, two = jnp.ones(()), jnp.asarray(2.0)
+        one, two = jnp.asarray(1.0), jnp.asarray(2.0)
         grow = self.g_v + (self.g_u - self.g_v) * activated(fine.u, one, two)
         return MorphState(
             (self.m - fine.c) / self.tau_c,
@@ -70,7 +70,7 @@ class Morphs(AbstractNoisyRate):
 
     def saddle(self) -> Float[Array, ""]:
         """Where both genes are equal, between the two states: x = a / (1 + x^2)."""
-        x = self.a ** (1 / 3) * jnp.ones(())
+        x = jnp.asarray(self.a) ** (1 / 3)
         for _ in range(30):
             x = x - (x * (1 + x**2) - self.a) / (1 + 3 * x**2)
         return x
