@@ -26,6 +26,8 @@ from ._growth import (
     front_speed_on_grid as front_speed_on_grid,
 )
 from ._hodgkin_huxley import HodgkinHuxley as HodgkinHuxley, HodgkinHuxleyState as HodgkinHuxleyState
+from ._imported import ImportedCell as ImportedCell
+from ._imported_network import ImportedNetwork as ImportedNetwork
 from ._ionic import AbstractCell as AbstractCell, Pacing as Pacing, Tuning as Tuning
 from ._luo_rudy import LuoRudy as LuoRudy, LuoRudyState as LuoRudyState
 from ._maps import (

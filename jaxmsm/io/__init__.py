@@ -15,6 +15,7 @@ from ._materials import (
 )
 from ._memory import MemorySink as MemorySink
 from ._mesh import read_mesh as read_mesh
+from ._models import read_cell as read_cell, read_sbml as read_sbml
 from ._paths import LoadPath as LoadPath, read_path as read_path
 from ._phases import phases as phases
 from ._problem import Material as Material, Problem as Problem, read_problem as read_problem

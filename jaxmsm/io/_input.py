@@ -15,6 +15,6 @@ def unknown(what: str, given: str, known, *, where: str = "") -> InputError:
     return InputError(f"{where}{what} `{given}` is not known; known are {listed}.{hint}")
 
 
-def needs(package: str) -> InputError:
-    """The sentence for a package that images and files need."""
-    return InputError(f"The package `{package}` is not installed: run `pip install 'jaxmsm[files]'`.")
+def needs(package: str, extra: str = "files") -> InputError:
+    """The sentence for a package that some files need, and the extra that installs it."""
+    return InputError(f"The package `{package}` is not installed: run `pip install 'jaxmsm[{extra}]'`.")
