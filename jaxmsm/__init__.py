@@ -18,14 +18,17 @@ from .bridges import (
     AsLaw as AsLaw,
     Closed as Closed,
     Fallback as Fallback,
+    FirstPassage as FirstPassage,
     Flow as Flow,
     Jumping as Jumping,
     Laminate as Laminate,
     MeshCell as MeshCell,
     PeriodicCell as PeriodicCell,
     Relaxed as Relaxed,
+    Replayed as Replayed,
     Steady as Steady,
     Stepped as Stepped,
+    accepted as accepted,
 )
 from .inference import FirstOrder as FirstOrder, LevenbergMarquardt as LevenbergMarquardt, fit as fit
 from .solve import batched as batched, campaign as campaign, march as march

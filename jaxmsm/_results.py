@@ -33,6 +33,9 @@ with warnings.catch_warnings():
         mechanism: Any = "A stress is prescribed where the cell has no stiffness against it. Prescribe the deformation there."
         no_load_path: Any = "The solid carries no load: the stiffness is zero, which is the answer."
         substeps_exhausted: Any = "The sub-steps allowed did not reach the end of the load step. Allow more, or apply less load."
+        no_event: Any = (
+            "The event did not come within the span of time. Lengthen the span, or check the sign of what must cross zero."
+        )
         not_run: Any = "This member has not been run."
 
 

@@ -17,6 +17,7 @@ from jaxmsm import (
     Closed,
     Energy,
     Fallback,
+    FirstPassage,
     Flow,
     Guarded,
     Jumping,
@@ -27,6 +28,7 @@ from jaxmsm import (
     PeriodicCell,
     Rate,
     Relaxed,
+    Replayed,
     Span,
     Steady,
     Stepped,
@@ -290,7 +292,31 @@ GENERIC = [
         lambda s: s.rate.fn.a,
         _span(1.0, _DOSE),
     ),
+    Row(
+        "passage",
+        lambda: FirstPassage(
+            Flow(Rate(_Toggle(jnp.asarray(1.2))), jnp.ones(2), steps=diffrax.PIDController(rtol=1e-11, atol=1e-11)), _apart
+        ),
+        _span(2.0, _DOSE),
+        _span(3.0, 0.95 * _DOSE),
+        lambda s: s.flow.rate.fn.a,
+        _span(2.0, 1.05 * _DOSE),
+        {"no_event": _span(0.01, _DOSE)},
+    ),
+    Row(
+        "replayed",
+        lambda: Replayed(Flow(Rate(_Toggle(jnp.asarray(1.2))), jnp.ones(2)), jnp.linspace(0, 1, 9) ** 1.5),
+        _span(1.0, _DOSE),
+        _span(1.0, 0.9 * _DOSE),
+        lambda s: s.flow.rate.fn.a,
+        _span(1.0, _DOSE),
+    ),
 ]
+
+
+def _apart(t, x, load):
+    del t
+    return x[1] - x[0] - 0.1 * load[0] ** 9
 
 
 class _Births(eqx.Module):

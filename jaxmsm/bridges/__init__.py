@@ -6,6 +6,7 @@ from ._flow import Flow as Flow
 from ._jumping import Jumping as Jumping
 from ._laminate import Laminate as Laminate
 from ._mesh_cell import MeshCell as MeshCell
+from ._passage import FirstPassage as FirstPassage, Passage as Passage
 from ._periodic_cell import PeriodicCell as PeriodicCell
 from ._precondition import (
     AbstractPreconditioner as AbstractPreconditioner,
@@ -14,6 +15,7 @@ from ._precondition import (
     GreenJacobi as GreenJacobi,
 )
 from ._relaxed import Relaxed as Relaxed
+from ._replayed import Replayed as Replayed, accepted as accepted
 from ._skipping import Anchored as Anchored, Skipping as Skipping
 from ._steady import Steady as Steady
 from ._stepped import Stepped as Stepped

@@ -1,9 +1,13 @@
 """A fine scale that lives through a span of time, of which only the end is kept."""
 
+import operator
+from typing import Any
+
 import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array
 
 from .._model import AbstractRate, Span
 from .._precision import full_precision
@@ -50,32 +54,64 @@ class Flow(AbstractScale):
     @full_precision
     def __call__(self, load, state=None, *, guess=None):
         del guess
+        state, solution = self.solved(load, state)
+        end = jax.tree.map(lambda y: y[-1], solution.ys)
+        value = self.rate.observe(end, load.drive)
+        result = gone(RESULTS.promote(solution.result), (value, end), (load, state))
+        return answer(value, end, state, None, result, counted_steps(solution.stats["num_steps"], state))
+
+    def solved(self, load, state=None, **options):
+        """The state it began with, and what diffrax answers."""
         if not isinstance(load, Span):
             raise TypeError(f"Argument `load` must be a `Span(t0, t1, drive)`, but it is a {type(load).__name__}.")
         state = self.init(load) if state is None else state
         dtype = jnp.result_type(*jax.tree.leaves(state))
-        solution = diffrax.diffeqsolve(
-            diffrax.ODETerm(lambda t, y, drive: self.rate(t, y, drive)),
+        return state, diffrax.diffeqsolve(
+            self.term(),
             self.solver,
             jnp.asarray(load.t0, dtype),
             jnp.asarray(load.t1, dtype),
             self.dt0,
             state,
             args=load.drive,
-            stepsize_controller=_adaptive(dtype) if self.steps is None else self.steps,
+            stepsize_controller=self.controller(dtype),
             adjoint=self.adjoint,
             max_steps=self.max_steps,
             throw=False,
+            **options,
         )
-        end = jax.tree.map(lambda y: y[-1], solution.ys)
-        value = self.rate.observe(end, load.drive)
-        result = choose_first(
-            RESULTS.promote(solution.result),
-            RESULTS.where(finite((value, end)), RESULTS.successful, RESULTS.nonfinite),
-        )
-        result = RESULTS.where(finite((load, state)), result, RESULTS.nonfinite_input)
-        steps = solution.stats["num_steps"]
-        return answer(value, end, state, None, result, uncounted(dtype) | {"num_steps": steps, "cost": steps})
+
+    def controller(self, dtype) -> diffrax.AbstractStepSizeController:
+        """What chooses the steps."""
+        return _adaptive(dtype) if self.steps is None else self.steps
+
+    def stepper(self, dtype) -> Any:
+        """The solver for single steps, in forward and reverse mode; one whose iteration has no tolerance takes the controller's."""
+        solver: Any = self.solver
+        if getattr(solver, "scan_kind", "") is None:
+            solver = eqx.tree_at(lambda s: s.scan_kind, solver, "bounded", is_leaf=lambda x: x is None)
+        if isinstance(solver, diffrax.AbstractImplicitSolver):
+            for name in ("rtol", "atol", "norm"):
+                given = getattr(solver.root_finder, name, 0.0)
+                if not (callable(given) or isinstance(given, int | float | jax.Array)):
+                    number = getattr(self.controller(dtype), name)
+                    solver = eqx.tree_at(operator.attrgetter(f"root_finder.{name}"), solver, number)
+        return solver
+
+    def term(self) -> diffrax.ODETerm:
+        """The rate as diffrax takes it."""
+        return diffrax.ODETerm(lambda t, y, drive: self.rate(t, y, drive))
+
+
+def gone(result: RESULTS, answered: Tree, given: Tree) -> RESULTS:
+    """The code of a way through time: what it says itself, what is not finite at its end, what was not at its start."""
+    result = choose_first(result, RESULTS.where(finite(answered), RESULTS.successful, RESULTS.nonfinite))
+    return RESULTS.where(finite(given), result, RESULTS.nonfinite_input)
+
+
+def counted_steps(count: Array, state: Tree) -> dict:
+    """The reserved figures of steps in time."""
+    return uncounted(jnp.result_type(*jax.tree.leaves(state))) | {"num_steps": count, "cost": count}
 
 
 def _adaptive(dtype) -> diffrax.AbstractStepSizeController:
