@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from ..solve import Stiff, imex
 from ..space import AbstractDiffusion
 from ._ionic import AbstractCell, injected
 
@@ -54,11 +55,16 @@ class Tissue(AbstractCell):
         """The cells alone, as a part for a splitting: `advance(t, y, dt)`."""
         return lambda t, y, dt: step(self.cell.driven(load), t, y, dt)
 
-    def diffuse(self, substeps: int = 1) -> Any:
-        """The diffusion alone, by explicit midpoint steps: `advance(t, y, dt)`."""
+    def diffuse(self, substeps: int = 1, *, implicit: bool = False) -> Any:
+        """The diffusion alone, as a part for a splitting: `advance(t, y, dt)`.
+
+        By explicit midpoint steps, or implicit ones of second order, which may be longer than `longest_step()`.
+        """
+        stiff = imex(Stiff(self.diffusion, self.diffusion.solve))
 
         def advance(t, y, dt):
-            del t
+            if implicit:
+                return y._replace(**{y._fields[0]: stiff(t, y[0], dt)})
             v, h = y[0], dt / substeps
             for _ in range(substeps):
                 v = v + h * self.diffusion(v + 0.5 * h * self.diffusion(v))

@@ -3,6 +3,7 @@
 Units: lengths in voxels unless a spacing is given; everything else is the caller's.
 """
 
+from ._advection import Advection as Advection, swirl as swirl
 from ._boundary import (
     AbstractBoundary as AbstractBoundary,
     LinearDisplacement as LinearDisplacement,

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.scipy.sparse.linalg import cg
 from jaxtyping import Array, Float
 
 from ._ends import AbstractEnd, Mirrored, Wrapped
@@ -28,6 +29,19 @@ class AbstractDiffusion(eqx.Module):
     @abc.abstractmethod
     def fastest(self) -> Float[Array, ""]:
         """No mode decays faster than this (1 / time); an explicit Euler step must be shorter than 2 / fastest."""
+
+    @abc.abstractmethod
+    def volumes(self) -> Float[Array, "..."]:
+        """Of the nodes, in spacings: what makes the operator symmetric, and what it conserves; one where nothing is."""
+
+    def solve(self, u: Float[Array, "..."], h: Any) -> Float[Array, "..."]:
+        """What an implicit step over h ends with: w such that w - h div(D grad w) = u, by conjugate gradients.
+
+        Error: residual 1e-11 of the right-hand side, in float32 1e-6; its slopes are those of the solution.
+        """
+        weight, still = self.volumes().astype(u.dtype), self(jnp.zeros_like(u))
+        tol = 1e-11 if jnp.finfo(u.dtype).bits == 64 else 1e-6
+        return cg(lambda w: weight * (w - h * (self(w) - still)), weight * (u + h * still), u, tol=tol)[0]
 
 
 class Diffusion(AbstractDiffusion):
@@ -80,6 +94,14 @@ class Diffusion(AbstractDiffusion):
 
     def fastest(self):
         return 4 * jnp.sum(self._rates())
+
+    def volumes(self):
+        total = jnp.ones(self.shape)
+        for axis, (end, n) in enumerate(zip(self.ends, self.shape, strict=True)):
+            if isinstance(end, Mirrored) and n > 1:
+                along = jnp.ones(n).at[jnp.array([0, -1])].set(0.5)
+                total = total * along.reshape(-1, *[1] * (len(self.shape) - axis - 1))
+        return total
 
 
 class AnisotropicDiffusion(AbstractDiffusion):
@@ -161,6 +183,9 @@ class AnisotropicDiffusion(AbstractDiffusion):
 
     def fastest(self):
         return 2 * jnp.max(jnp.sum(jnp.abs(self.links), axis=0))
+
+    def volumes(self):
+        return jnp.where(self.volume > 0, self.volume, 1.0)
 
 
 def fibers(along: Any, D_along: Any, D_across: Any) -> Float[Array, "..."]:
