@@ -41,7 +41,22 @@ def test_niederer_refuses_what_cannot_work(flags, said, tmp_path, capsys):
 
 def test_the_heart_through_the_command(tmp_path, capsys):
     out = tmp_path / "o"
-    small = ["--spacing", "0.5", "--beats", "1", "--cohort", "3", "--sheet", "40", "--time", "100", "--mutation", "LQT1"]
+    small = [
+        "--mutation",
+        "none",
+        "--spacing",
+        "0.5",
+        "--beats",
+        "1",
+        "--cohort",
+        "3",
+        "--sheet",
+        "40",
+        "--time",
+        "100",
+        "--scale",
+        "g_Ks=0.5",
+    ]
     assert cli.main(["run", "heart", *small, "--out", str(out), "--quiet"]) == 0
     assert "QT (ms)" in capsys.readouterr().out
     found = summary(out)["numbers"]
@@ -62,7 +77,15 @@ def test_the_heart_through_the_command(tmp_path, capsys):
 
 @pytest.mark.parametrize(
     ("flags", "said"),
-    [(["--scar", "9"], "--scar"), (["--sheet", "10"], "--sheet"), (["--spacing", "2"], "--spacing"), (["--time", "3"], "--time")],
+    [
+        (["--scar", "9"], "--scar"),
+        (["--sheet", "10"], "--sheet"),
+        (["--spacing", "2"], "--spacing"),
+        (["--time", "3"], "--time"),
+        (["--scale", "g_KR=0.5"], "Did you mean `g_Kr`?"),
+        (["--scale", "g_Kr"], "g_Kr=0.5"),
+        (["--scale", "g_Kr=-1"], "between 0 and 100"),
+    ],
 )
 def test_the_heart_refuses_what_cannot_work(flags, said, tmp_path, capsys):
     assert cli.main(["run", "heart", *flags, "--out", str(tmp_path / "o")]) == 2

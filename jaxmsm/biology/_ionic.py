@@ -1,6 +1,7 @@
 """What the cells of this room share: currents and gates, in mV and ms."""
 
 import abc
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._model import AbstractRate
+from .._names import hint
 from .._typing import Tree
 from ..solve import Relaxing, rates
 
@@ -52,6 +54,20 @@ class AbstractCell(AbstractRate):
     @abc.abstractmethod
     def terms(self, y: Any, current: Values) -> Any:
         """The rates of the state; of gates as `Relaxing`, so that a step may solve them exactly."""
+
+    def scaled(self, **factors: Any) -> Any:
+        """The cell with some numbers multiplied: `cell.scaled(g_Kr=0.5)` is one with half of that channel blocked.
+
+        Raises:
+            ValueError: it has no number of that name; with those that it has.
+        """
+        numbers = [f.name for f in dataclasses.fields(self) if eqx.is_inexact_array(getattr(self, f.name))]
+        for name in factors:
+            if name not in numbers:
+                has = ", ".join(numbers)
+                raise ValueError(f"{type(self).__name__} has no number `{name}`; it has {has}.{hint(name, numbers)}")
+        where = lambda cell: tuple(getattr(cell, name) for name in factors)
+        return eqx.tree_at(where, self, tuple(x * by for x, by in zip(where(self), factors.values(), strict=True)))
 
     def driven(self, load):
         return lambda t, y: self.terms(y, injected(load, t))

@@ -1,6 +1,6 @@
 """What a person handed over and nobody can use."""
 
-from difflib import get_close_matches
+from .._names import hint
 
 
 class InputError(ValueError):
@@ -9,10 +9,8 @@ class InputError(ValueError):
 
 def unknown(what: str, given: str, known, *, where: str = "") -> InputError:
     """The sentence for a name that is none of the known ones, with the nearest of them."""
-    near = get_close_matches(given, list(known), 1)
-    hint = f" Did you mean `{near[0]}`?" if near else ""
     listed = ", ".join(f"`{name}`" for name in known)
-    return InputError(f"{where}{what} `{given}` is not known; known are {listed}.{hint}")
+    return InputError(f"{where}{what} `{given}` is not known; known are {listed}.{hint(given, known)}")
 
 
 def needs(package: str, extra: str = "files") -> InputError:

@@ -11,6 +11,7 @@ import numpy as np
 
 from .. import viz
 from ..io import InputError
+from ..io._input import unknown
 from ..solve import jacobian
 from ._console import Console, Report
 from ._heart_parts import CHANNELS, MARKERS, Wall, beat_of, durations, mutation, spiral
@@ -32,6 +33,8 @@ class Options(Common):
     """Floating-point numbers."""
     mutation: Literal["none", "LQT1", "LQT2"] = "LQT2"
     """LQT1 halves the conductance of the slow delayed current (g_Ks), LQT2 that of the rapid one (g_Kr)."""
+    scale: tuple[str, ...] = ()
+    """Further channels changed in the mutated heart, such as `g_CaL=1.25 g_Na=0.7`: factors of g_Na, g_Kr, g_Ks, g_CaL, g_to."""
     beats: int = 5
     """Of the single cell, a second each, before anything is read off."""
     dimension: Literal[2, 3] = 2
@@ -53,9 +56,11 @@ class Options(Common):
 def run(options: Options, out: Path, console: Console) -> Report:
     """The parts in order, and what they give."""
     _check(options)
-    report = Report("Heart, without and with " + (options.mutation if options.mutation != "none" else "a mutation (none)"))
+    factors = _factors(options.scale)
+    changes = " ".join([options.mutation] * (options.mutation != "none") + list(options.scale))
+    report = Report("Heart, without and with " + (changes or "a mutation (none)"))
     report.head = ("", "healthy", "mutated")
-    logs = [jnp.asarray(mutation(name), float) for name in ("none", options.mutation)]
+    logs = [jnp.asarray(mutation("none"), float), jnp.asarray(mutation(options.mutation, factors), float)]
     _cell(options, logs, out, console, report)
     wall = Wall((16.0, 8.0) if options.dimension == 2 else (8.0, 8.0, 8.0), options.spacing, options.scar)
     _wall(wall, logs, out, console, report)
@@ -77,6 +82,21 @@ def _check(options: Options) -> None:
         raise InputError(f"Flag --sheet must be 0 or lie between 40 and 300 mm, room for a spiral wave, but is {options.sheet:g}.")
     if options.sheet and options.time < 100:
         raise InputError(f"Flag --time must be at least 100 ms, but is {options.time:g}.")
+
+
+def _factors(given: tuple[str, ...]) -> dict[str, float]:
+    factors = {}
+    for text in given:
+        name, _, number = text.partition("=")
+        if name not in CHANNELS:
+            raise unknown("Channel", name, CHANNELS, where="Flag --scale: ")
+        try:
+            factors[name] = float(number)
+        except ValueError:
+            raise InputError(f"Flag --scale must name factors such as {name}=0.5, but one is `{text}`.") from None
+        if not 0 < factors[name] < 100:
+            raise InputError(f"Flag --scale must name factors between 0 and 100, but one is `{text}`.")
+    return factors
 
 
 def _cell(options, logs, out, console, report) -> None:

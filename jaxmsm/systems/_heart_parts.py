@@ -1,5 +1,6 @@
 """The parts of the story of the heart: a cell, the wall of a ventricle, a sheet with a spiral wave."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -26,13 +27,12 @@ PULSE = Pacing(52.0, 10.0, 1.0, 1000.0)
 
 def scaled(cell: TenTusscher, logs: Float[Array, " channels"]) -> TenTusscher:
     """The cell with its conductances multiplied by exp(logs)."""
-    where = lambda c: tuple(getattr(c, name) for name in CHANNELS)
-    return eqx.tree_at(where, cell, tuple(g * jnp.exp(x) for g, x in zip(where(cell), logs, strict=True)))
+    return cell.scaled(**{name: jnp.exp(x) for name, x in zip(CHANNELS, logs, strict=True)})
 
 
-def mutation(name: str) -> Float[np.ndarray, " channels"]:
-    """Its logarithms, for `scaled`."""
-    return np.log([MUTATIONS[name].get(channel, 1.0) for channel in CHANNELS])
+def mutation(name: str, factors: Mapping[str, float] | None = None) -> Float[np.ndarray, " channels"]:
+    """Its logarithms, for `scaled`, with further factors of channels."""
+    return np.log([MUTATIONS[name].get(channel, 1.0) * (factors or {}).get(channel, 1.0) for channel in CHANNELS])
 
 
 @eqx.filter_jit
