@@ -1,6 +1,7 @@
 """Networks of a person's own, swept by the command: against the toggle, against SciPy, and what is refused."""
 
 import csv
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -110,3 +111,35 @@ def test_a_missing_file_and_too_many_members(tmp_path, capsys):
     text = TOGGLE + '[sweep]\n"u.most" = { from = 1, to = 5, count = 2000 }\n"v.most" = { from = 1, to = 5, count = 2000 }\n'
     assert cli.main(["run", "ensemble", str(written(tmp_path, text)), "--out", str(tmp_path / "o")]) == 2
     assert "4000000 members" in capsys.readouterr().err
+
+
+def test_a_network_from_an_sbml_file_is_swept_too(tmp_path, capsys):
+    myokit = pytest.importorskip("myokit", reason="brings an SBML file")
+    source = Path(myokit.__file__).parent / "tests" / "data" / "formats" / "sbml" / "model" / "00001-sbml-l3v2.xml"
+    (tmp_path / "decay.xml").write_bytes(source.read_bytes())
+    text = """
+    time = 2
+    sbml = "decay.xml"
+    [sweep]
+    k1 = [0.5, 1, 2]
+    "S1.start" = [1, 3]
+    """
+    out = tmp_path / "o"
+    command = ["run", "ensemble", str(written(tmp_path, text)), "--out", str(out), "--rtol", "1e-9", "--samples", "1", "--quiet"]
+    assert cli.main(command) == 0
+    assert "S2" in capsys.readouterr().out
+    found = rows(out)
+    assert len(found) == 6
+    for row in found:
+        k, first = float(row["k1"]), float(row["S1.start"])
+        np.testing.assert_allclose(float(row["S1"]), first * np.exp(-2 * k), rtol=1e-7)
+        assert row["code"] == "successful"
+    assert (out / "path.png").exists()
+    for change, said in (
+        (("k1 =", "k7 ="), "Name `k7`"),
+        (("decay.xml", "none.xml"), "There is no file"),
+        (("time", "tim"), "Key `tim`"),
+    ):
+        path = written(tmp_path, text.replace(*change))
+        assert cli.main(["run", "ensemble", str(path), "--out", str(tmp_path / "p"), "--quiet"]) == 2
+        assert said in capsys.readouterr().err

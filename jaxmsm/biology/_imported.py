@@ -9,6 +9,7 @@ from typing import Any
 import equinox as eqx
 import jax.numpy as jnp
 
+from .._names import hint
 from ..solve import Relaxing
 from ._expressions import Curved, Equations, Expression, Scope, line, names
 from ._ionic import AbstractCell, Tuning, Values, injected
@@ -177,8 +178,8 @@ def state_of(names: tuple[str, ...]) -> Any:
 
 def _variable(model: Any, name: str) -> Any:
     if not model.has_variable(name):
-        known = ", ".join(v.qname() for v in model.variables())
-        raise ValueError(f"The model has no variable `{name}`; it has {known}.")
+        known = [v.qname() for v in model.variables(deep=True)]
+        raise ValueError(f"The model has no variable `{name}`; it has {', '.join(known)}.{hint(name, known)}")
     return model.get(name)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .._model import AbstractRate
+from .._names import hint
 from ._expressions import OPERATIONS, Equations, Expression, Scope, names
 from ._reactions import Reactions
 
@@ -129,7 +130,8 @@ class ImportedNetwork(AbstractRate):
         given = {} if load is None else load
         for name in given:
             if name not in self.parameters:
-                raise ValueError(f"The network has no parameter `{name}`; it has {', '.join(self.parameters)}.")
+                has = ", ".join(self.parameters)
+                raise ValueError(f"The network has no parameter `{name}`; it has {has}.{hint(name, self.parameters)}")
         unknowns = dict(zip(self.names, y, strict=True))
         return Scope(dict(self.equations.rules), {**self.parameters, **given, **unknowns, TIME: t})
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ._input import InputError, unknown
+from ._models import read_sbml
 
 GENE: dict[str, float] = {"basal": 0.0, "most": 1.0, "decay": 1.0, "start": 0.0}
 """What a gene has, and its value where the file says none."""
@@ -38,8 +39,26 @@ class Network:
     sweep: Mapping[tuple[str, ...], np.ndarray]
 
 
-def read_network(path: str | Path) -> Network:
+@dataclass(frozen=True)
+class Foreign:
+    """A network that another file holds, in SBML.
+
+    Attributes:
+        document: a `libsbml.SBMLDocument`.
+        time: how long it is followed.
+        sweep: names in the file, and their values.
+    """
+
+    document: Any
+    time: float
+    sweep: Mapping[tuple[str, ...], np.ndarray]
+
+
+def read_network(path: str | Path) -> Network | Foreign:
     """The network of a file, or `InputError` with a sentence that says what to do.
+
+    Either `sbml = "model.xml"`, a file beside this one, with `time`, and in `[sweep]` names of its parameters, and of its
+    unknowns with `.start`; or
 
     `time = 100`; a table `[genes.NAME]` for each gene, with the keys `basal`, `most`, `decay`, `start`; a table `[[regulation]]`
     for each arrow, with `target`, `by`, `effect` ("activates" or "represses"), `K`, `hill`; and in `[sweep]` names such as
@@ -53,9 +72,12 @@ def read_network(path: str | Path) -> Network:
         raise InputError(f"There is no file {path}.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is no TOML file: {error}.") from None
+    known = ("time", "sbml", "sweep") if "sbml" in given else ("time", "genes", "regulation", "sweep", "sbml")
     for key in given:
-        if key not in ("time", "genes", "regulation", "sweep"):
-            raise unknown("Key", key, ("time", "genes", "regulation", "sweep"), where=f"{path}: ")
+        if key not in known:
+            raise unknown("Key", key, known, where=f"{path}: ")
+    if "sbml" in given:
+        return _foreign(path, given)
     tables = given.get("genes")
     if not isinstance(tables, dict) or not tables:
         raise InputError(f"{path} must have a table [genes.NAME] for each gene.")
@@ -73,6 +95,14 @@ def read_network(path: str | Path) -> Network:
     _positive(path, names, genes, regulations, time)
     sweep = {_target(path, key, names, effect): _values(path, key, spec) for key, spec in given.get("sweep", {}).items()}
     return Network(names, genes, regulations, effect, time, sweep)
+
+
+def _foreign(path: Path, given: dict[str, Any]) -> Foreign:
+    time = _number(path, "time", given.get("time", 100.0))
+    if time <= 0 or not isinstance(given["sbml"], str):
+        raise InputError(f"{path}: `time` must be positive, and `sbml` the name of a file.")
+    sweep: dict[tuple[str, ...], np.ndarray] = {(key,): _listed(path, key, spec) for key, spec in given.get("sweep", {}).items()}
+    return Foreign(read_sbml(path.parent / given["sbml"]), time, sweep)
 
 
 def _regulations(path: Path, given: Any, names: tuple[str, ...]) -> tuple[dict[str, np.ndarray], np.ndarray]:
@@ -133,6 +163,14 @@ def _target(path: Path, key: str, names: tuple[str, ...], effect: np.ndarray) ->
 
 
 def _values(path: Path, key: str, spec: Any) -> np.ndarray:
+    values, last = _listed(path, key, spec), key.rsplit(".", 1)[-1]
+    if np.any(values < 0) or (last in ("decay", "K", "hill") and np.any(values == 0)):
+        where = f"sweep `{key}`"
+        raise InputError(f"{path}: {where} must not be negative, and `decay`, `K` and `hill` must be positive.")
+    return values
+
+
+def _listed(path: Path, key: str, spec: Any) -> np.ndarray:
     where = f"sweep `{key}`"
     if isinstance(spec, list) and spec:
         values = np.array([_number(path, where, x) for x in spec])
@@ -145,7 +183,4 @@ def _values(path: Path, key: str, spec: Any) -> np.ndarray:
     else:
         shape = "a list of numbers, or {from = 1, to = 10, count = 20}, with log = true if wanted"
         raise InputError(f"{path}: {where} must be {shape}.")
-    last = key.rsplit(".", 1)[-1]
-    if np.any(values < 0) or (last in ("decay", "K", "hill") and np.any(values == 0)):
-        raise InputError(f"{path}: {where} must not be negative, and `decay`, `K` and `hill` must be positive.")
     return values

@@ -2,9 +2,10 @@
 
 import csv
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import diffrax
 import equinox as eqx
@@ -16,10 +17,11 @@ import tyro
 from .. import viz
 from .._model import Span
 from .._results import names as code_names
-from ..biology import HillNetwork
+from ..biology import HillNetwork, ImportedNetwork
 from ..bridges import Flow
 from ..io import InputError
-from ..io._network import Network, read_network
+from ..io._input import unknown
+from ..io._network import Foreign, Network, read_network
 from ..solve import batched
 from ._console import Console, Report
 from ._options import Common
@@ -32,13 +34,13 @@ CHUNK = 100
 
 @dataclass(kw_only=True)
 class Options(Common):
-    """A network of genes from a TOML file, followed in time for every combination of the values in its [sweep].
+    """A network from a TOML file, genes or the SBML file that it names, followed in time for every combination in its [sweep].
 
     Members are sorted by how stiff they are and computed in chunks. Concentrations and times in the file's own units.
     """
 
     network: Annotated[Path, tyro.conf.Positional]
-    """TOML file: genes, regulations, time, sweep."""
+    """TOML file: genes and regulations, or `sbml`; time; sweep."""
     rtol: float = 1e-6
     """Relative error of a step."""
     samples: int = 0
@@ -54,18 +56,17 @@ def run(options: Options, out: Path, console: Console) -> Report:
     count = int(np.prod([len(a) for a in axes])) if axes else 1
     if count > MOST:
         raise InputError(f"The sweep has {count} members; at most {MOST} are taken: fewer values, or one parameter less.")
-    console.note(f"{count} members of {len(network.names)} genes ...")
-    models, first = _members(network, axes, count)
-    flow = Flow(models, jnp.asarray(network.genes["start"]), steps=_tolerance(options.rtol), max_steps=65536, adjoint=_FORWARD)
-    over = lambda s: tuple(getattr(s.rate, k) for k in ("basal", "most", "decay", "K", "hill"))
-    many = batched(flow, chunk=min(CHUNK, count), over=over, order=_stiffness(models, first, network.time))
-    span = Span(jnp.zeros(count), jnp.full(count, network.time), None)
-    solution = jax.jit(lambda load, state: many(load, state))(span, first)
+    members = _foreign(network, axes, count) if isinstance(network, Foreign) else _own(network, axes, count)
+    console.note(f"{count} members of {len(members.names)} unknowns ...")
+    flow = Flow(members.rate, members.first[0], steps=_tolerance(options.rtol), max_steps=65536, adjoint=_FORWARD)
+    many = batched(flow, chunk=min(CHUNK, count), over=members.over, order=_stiffness(members, network.time))
+    span = Span(jnp.zeros(count), jnp.full(count, network.time), members.drive)
+    solution = jax.jit(lambda load, state: many(load, state))(span, members.first)
     codes, ends, steps = code_names(solution.result), np.asarray(solution.value), np.asarray(solution.stats["num_steps"])
-    _write(network, axes, ends, codes, steps, out)
-    report = Report(f"{count} members, time {network.time:g}", ("gene", "least", "mean", "most"))
+    _write(network.sweep, members.names, ends, codes, steps, out)
+    report = Report(f"{count} members, time {network.time:g}", ("unknown", "least", "mean", "most"))
     good = np.asarray(solution.ok)
-    for k, name in enumerate(network.names):
+    for k, name in enumerate(members.names):
         x = ends[good, k] if good.any() else np.full(1, np.nan)
         report.rows.append((name, *(f"{v:.6g}" for v in (x.min(), x.mean(), x.max()))))
     report.numbers |= {
@@ -78,10 +79,10 @@ def run(options: Options, out: Path, console: Console) -> Report:
     if not good.all():
         report.notes.append(f"{(~good).sum()} members failed; `ends.csv` names the code of each.")
     if len(axes) == 1 and len(axes[0]) > 1:
-        lines = {name: (axes[0], np.where(good, ends[:, k], np.nan)) for k, name in enumerate(network.names)}
+        lines = {name: (axes[0], np.where(good, ends[:, k], np.nan)) for k, name in enumerate(members.names)}
         viz.curve(lines, xlabel=".".join(next(iter(network.sweep))), ylabel="at the end", path=out / "ends.png")
     if options.samples:
-        _paths(network, models, first, min(options.samples, count), options.rtol, out)
+        _paths(members, network.time, min(options.samples, count), options.rtol, out)
     return report
 
 
@@ -92,54 +93,98 @@ def _tolerance(rtol: float) -> diffrax.AbstractStepSizeController:
     return diffrax.PIDController(rtol=rtol, atol=1e-3 * rtol)
 
 
-def _members(network: Network, axes: list[np.ndarray], count: int) -> tuple[HillNetwork, jnp.ndarray]:
-    """The members as one network whose numbers have them as leading axis, and where each begins."""
+class Members(NamedTuple):
+    """All members at once.
+
+    Attributes:
+        rate: its leaves have the members as leading axis, where `over` picks them.
+        drive: what else differs between the members, or None.
+        first: where each begins, (members, unknowns).
+        names: of the unknowns.
+    """
+
+    rate: Any
+    over: Callable[[Any], Any] | None
+    drive: Any
+    first: jnp.ndarray
+    names: tuple[str, ...]
+
+
+def _grid(axes: list[np.ndarray], count: int) -> np.ndarray:
+    return np.array(list(itertools.product(*axes))).reshape(count, len(axes))
+
+
+def _own(network: Network, axes: list[np.ndarray], count: int) -> Members:
     wide = lambda x: np.repeat(np.asarray(x)[None], count, axis=0)
     genes, arrows = {k: wide(x) for k, x in network.genes.items()}, {k: wide(x) for k, x in network.regulations.items()}
-    grid = np.array(list(itertools.product(*axes))).reshape(count, len(axes))
-    for values, (*who, key) in zip(grid.T, network.sweep, strict=True):
+    for values, (*who, key) in zip(_grid(axes, count).T, network.sweep, strict=True):
         at: Any = tuple(network.names.index(name) for name in who)
         (genes if len(at) == 1 else arrows)[key][(slice(None), *at)] = values
     leaves = {k: jnp.asarray(v, float) for k, v in {**genes, **arrows}.items()}
     start = leaves.pop("start")
-    return HillNetwork(**leaves, effect=jnp.asarray(network.effect), names=network.names), start
+    over = lambda s: tuple(getattr(s.rate, k) for k in ("basal", "most", "decay", "K", "hill"))
+    return Members(HillNetwork(**leaves, effect=jnp.asarray(network.effect), names=network.names), over, None, start, network.names)
 
 
-def _stiffness(models: HillNetwork, first: jnp.ndarray, time: float) -> jnp.ndarray:
+def _foreign(network: Foreign, axes: list[np.ndarray], count: int) -> Members:
+    try:
+        rate = ImportedNetwork(network.document)
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    first, drive = np.repeat(np.asarray(rate.first)[None], count, axis=0), {}
+    for values, (name,) in zip(_grid(axes, count).T, network.sweep, strict=True):
+        species = name.removesuffix(".start")
+        if species != name and species in rate.names:
+            first[:, rate.names.index(species)] = values
+        elif name in rate.parameters:
+            drive[name] = jnp.asarray(values, float)
+        else:
+            starts = [f"{n}.start" for n in rate.names]
+            raise unknown("Name", name, (*rate.parameters, *starts), where="[sweep]: ")
+    return Members(rate, None, drive or None, jnp.asarray(first), rate.names)
+
+
+def _stiffness(members: Members, time: float) -> jnp.ndarray:
     """Steps that stability alone would ask of every member: the span times the size of its tangent at the start."""
+    leaves, rest = _split(members)
 
-    def size(arrays, y):
-        tangent = jax.jacfwd(lambda y: eqx.combine(arrays, rest)(0.0, y, None))(y)
+    def size(arrays, drive, y):
+        tangent = jax.jacfwd(lambda y: eqx.combine(arrays, rest)(0.0, y, drive))(y)
         return time * jnp.sqrt(jnp.sum(tangent**2))
 
-    leaves, rest = eqx.partition(models, eqx.is_inexact_array)
-    return jax.jit(jax.vmap(size))(leaves, first)
+    return jax.jit(jax.vmap(size, in_axes=(0, 0, 0)))(leaves, members.drive, members.first)
 
 
-def _write(network: Network, axes: list[np.ndarray], ends: np.ndarray, codes: np.ndarray, steps: np.ndarray, out: Path) -> None:
+def _split(members: Members) -> tuple[Any, Any]:
+    """The leaves in which the members differ, and the rest."""
+    return eqx.partition(members.rate, eqx.is_inexact_array if members.over else lambda x: False)
+
+
+def _write(sweep: Any, names: tuple[str, ...], ends: np.ndarray, codes: np.ndarray, steps: np.ndarray, out: Path) -> None:
     with (out / "ends.csv").open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow((*(".".join(k) for k in network.sweep), *network.names, "steps", "code"))
-        for values, end, n, code in zip(itertools.product(*axes), ends.tolist(), steps.tolist(), np.ravel(codes), strict=True):
+        writer.writerow((*(".".join(k) for k in sweep), *names, "steps", "code"))
+        rows = zip(itertools.product(*sweep.values()), ends.tolist(), steps.tolist(), np.ravel(codes), strict=True)
+        for values, end, n, code in rows:
             writer.writerow((*map(float, values), *end, n, code))
 
 
-def _paths(network: Network, models: HillNetwork, first: jnp.ndarray, count: int, rtol: float, out: Path) -> None:
+def _paths(members: Members, time: float, count: int, rtol: float, out: Path) -> None:
     """Paths of the first members at 200 times, drawn and written."""
-    times = np.linspace(0, network.time, 201)
-    leaves, rest = eqx.partition(models, eqx.is_inexact_array)
-    some = jax.tree.map(lambda x: x[:count], leaves)
+    times = np.linspace(0, time, 201)
+    leaves, rest = _split(members)
+    some, drive = jax.tree.map(lambda x: x[:count], (leaves, members.drive))
 
-    def path(arrays, y):
+    def path(arrays, drive, y):
         flow = Flow(eqx.combine(arrays, rest), y, steps=_tolerance(rtol), max_steps=65536, adjoint=_FORWARD)
 
         def on(y, ends):
-            y = flow(Span(ends[0], ends[1], None), y).value
+            y = flow(Span(ends[0], ends[1], drive), y).value
             return y, y
 
         return jax.lax.scan(on, y, jnp.asarray(np.stack([times[:-1], times[1:]], axis=1)))[1]
 
-    paths = np.asarray(jax.jit(jax.vmap(path))(some, first[:count]))
-    np.savez_compressed(out / "paths.npz", time=times[1:], paths=paths, genes=np.array(network.names))
-    lines = {name: (times[1:], paths[0, :, k]) for k, name in enumerate(network.names)}
+    paths = np.asarray(jax.jit(jax.vmap(path))(some, drive, members.first[:count]))
+    np.savez_compressed(out / "paths.npz", time=times[1:], paths=paths, unknowns=np.array(members.names))
+    lines = {name: (times[1:], paths[0, :, k]) for k, name in enumerate(members.names)}
     viz.curve(lines, xlabel="time", ylabel="first member", path=out / "path.png")
