@@ -5,6 +5,18 @@ rtol 1e-5, atol 1e-7, all by explicit pairs of order five (SciPy: LSODA, which t
 `batched(Flow(...), chunk=..., order=stiffness)`. CPU seconds of one core, in alternation; numba compiled beforehand.
 
     python bench/ensemble.py
+
+    AMD EPYC (AVX-512), core 1, Python 3.12.1, jax 0.12.0.1, numpy 2.5.5,
+      jaxmsm 0.1.0, diffrax 0.7.2, numba 0.68.1, scipy 1.18.1, --xla_cpu_prefer_vector_width=512
+    10,000 members                  seconds  over vmap  ns a member  difference  compile
+    diffrax under vmap                12.43          1    1.243e+06           0    1.615
+    jaxmsm, sorted, chunks of 1      0.1726      72.02    1.726e+04           0   0.6449
+    jaxmsm, sorted, chunks of 100    0.1762      70.54    1.762e+04           0    1.539
+    jaxmsm, sorted, chunks of 500    0.5864       21.2    5.864e+04           0    1.443
+    numba, member by member         0.09397      132.3         9397    6.18e-07      nan
+    SciPy LSODA (500 members x 20)    5.281      2.354    5.281e+05   9.804e-07      nan
+
+    steps: 27 (median), 3663 (most); useful work under vmap 1.6%
 """
 
 from _side_by_side import alternate, compiled, seconds, table, versions  # first: sets threads and precision

@@ -6,6 +6,35 @@ step; tissues in a batch over one; slopes in five conductances by forward mode, 
 with blocks. CPU seconds of one core, in alternation.
 
     python bench/tissue.py
+
+    AMD EPYC (AVX-512), core 1, Python 3.12.1, jax 0.12.0.1, numpy 2.5.5,
+      jaxmsm 0.1.0, numba 0.68.1, --xla_cpu_prefer_vector_width=512
+    tissue of 256 x 256  ns a node and step  over C  difference  compile
+    jaxmsm                            2.011  0.9029           0  0.09813
+    C                                 2.227       1   1.192e-07      nan
+    numba                             2.677   1.202   2.384e-07      nan
+
+    ten Tusscher-Panfilov  ns a cell and step  compile
+    Rush-Larsen, float32                37.15   0.3488
+    Rush-Larsen, float64                125.4   0.3341
+    midpoint, float32                   72.08   0.5588
+    midpoint, float64                   239.4   0.7078
+
+    tissues in a batch  ns a node and step  per tissue over one
+    1 of 64 x 64                     2.043                    1
+    16 of 64 x 64                    2.141                1.048
+    64 of 64 x 64                    2.236                1.094
+
+    100000 individuals, cue to size  ns an individual and step  of it noise  compile
+    float32                                              16.28        11.13   0.5413
+    float64                                              40.34        10.82   0.5245
+
+    1024 steps of 64 x 64      seconds  over a run     MiB  compile
+    run                        0.01059           1   0.065   0.1694
+    five parameters, forward   0.05945       5.614   0.412   0.4319
+    run with a field          0.008769           1  0.2502   0.3075
+    field, reverse in blocks   0.03997       4.558    5.44    1.338
+    field, reverse, all kept   0.09942       11.34   128.4    0.816
 """
 
 from _side_by_side import alternate, compiled, table, versions  # first: sets threads and precision
