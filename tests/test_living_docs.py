@@ -35,6 +35,16 @@ def test_the_wave_goes_around_the_scar(ran):
     assert float(ran["tissue"].longest_step()) > 0.05
 
 
+def test_the_washout_and_the_imported_beat(ran):
+    # The page runs in float32.
+    assert abs(ran["hours"] / ran["lasts"](1.1) - 1) < 1e-4
+    slope = (ran["lasts"](1.101) - ran["lasts"](1.099)) / 0.002
+    assert abs(slope / ran["faster"] - 1) < 0.01
+    shown = re.search(r"# ([\d.]+), and (-[\d.]+) a unit of dilution", PAGE)
+    assert abs(float(shown[1]) - ran["hours"]) < 0.1 and abs(float(shown[2]) / ran["faster"] - 1) < 0.01
+    assert 200 < ran["lasted"] < 400
+
+
 def test_the_network_of_the_page_reads(tmp_path):
     path = tmp_path / "network.toml"
     path.write_text(re.search(r"^```toml\n(.*?)^```", PAGE, flags=re.M | re.S)[1])
