@@ -66,7 +66,7 @@ def main(chosen):
     parts = {
         "tissue": lambda: [tissue.batches(n) for n in ((32,) if REDUCED else (64, 256))],
         "kernel": lambda: tissue.kernel(1_024 if REDUCED else 1_048_576),
-        "population": lambda: tissue.population(1_000 if REDUCED else 1_000_000),
+        "population": lambda: tissue.population(1_000, chunk=1_000) if REDUCED else tissue.population(1_000_000, chunk=1_000_000),
         "slopes": lambda: tissue.slopes(16 if REDUCED else 256),
         "ensemble": stiff_members,
         "niederer": niederer,
