@@ -35,10 +35,21 @@ from jaxmsm import (
     batched,
     solids,
 )
-from jaxmsm.biology import HodgkinHuxley, Reactions
+from jaxmsm.biology import AlievPanfilov, HodgkinHuxley, Reactions, Tissue
 from jaxmsm.bridges import GreenJacobi, Nearest, Skipping
 from jaxmsm.solve import Batched, Crossing, Most, NewtonKrylov, RushLarsenMidpoint, StochasticHeun
-from jaxmsm.space import TRI6, LinearDisplacement, MeanDilatation, Mesh, Periodic, Reduced, UniformTraction, box
+from jaxmsm.space import (
+    TRI6,
+    AnisotropicDiffusion,
+    LinearDisplacement,
+    MeanDilatation,
+    Mesh,
+    Periodic,
+    Reduced,
+    UniformTraction,
+    box,
+    fibers,
+)
 
 
 @dataclass(frozen=True)
@@ -267,6 +278,14 @@ GENERIC = [
         _span(3.0, 20.0 * jnp.ones(())),
     ),
     Row(
+        "tissue",
+        lambda: _tissue(),
+        _span(2.0, 0.1 * jnp.ones(())),
+        _span(1.0, 0.05 * jnp.ones(())),
+        lambda s: s.rate.diffusion.links,
+        _span(1.0, jnp.zeros(())),
+    ),
+    Row(
         "noisy",
         lambda: Stepped(NoisyRate(_Toggle(jnp.asarray(1.2)), _shaken), jnp.ones(2), StochasticHeun(), 80),
         _span(1.0, _DOSE),
@@ -312,6 +331,14 @@ GENERIC = [
         _span(1.0, _DOSE),
     ),
 ]
+
+
+def _tissue():
+    along = jnp.stack([jnp.full((3, 4), 0.8), jnp.full((3, 4), 0.6)])
+    tissue = Tissue(AlievPanfilov(), AnisotropicDiffusion(fibers(along, 0.1, 0.02), 0.5))
+    start = tissue.rest()
+    start = start._replace(**{start._fields[0]: 0.2 + 0.5 * jnp.arange(20.0).reshape(4, 5) / 20})
+    return Stepped(tissue, start, RushLarsenMidpoint(), 40, every=8)
 
 
 def _apart(t, x, load):
