@@ -35,6 +35,10 @@ def test_the_wave_goes_around_the_scar(ran):
     assert float(ran["tissue"].longest_step()) > 0.05
 
 
+def test_the_fit_through_a_strip(ran):
+    np.testing.assert_allclose(np.exp(ran["found"]), [1.4, 0.8], rtol=1e-3)
+
+
 def test_the_washout_and_the_imported_beat(ran):
     # The page runs in float32.
     assert abs(ran["hours"] / ran["lasts"](1.1) - 1) < 1e-4
