@@ -264,6 +264,12 @@ def test_bad_networks_are_told(tmp_path):
         '<listOfEvents><event useValuesFromTriggerTime="true"><trigger initialValue="true" persistent="true">'
         '<math xmlns="http://www.w3.org/1998/Math/MathML"><true/></math></trigger></event></listOfEvents></model>'
     )
+    with pytest.raises(ValueError, match="`lost2` is marked fast"):
+        made(lambda text: 'fast="true"'.join(text.rsplit('fast="false"', 1)))
+    with pytest.raises(ValueError, match="conversion factors"):
+        made(lambda text: text.replace('<model id="repressilator">', '<model id="repressilator" conversionFactor="n">'))
+    with pytest.raises(ValueError, match="`p2` begins with -15"):
+        made(lambda text: text.replace('initialConcentration="15.0"', 'initialConcentration="-15.0"'))
     with pytest.raises(ValueError, match="1 events"):
         made(lambda text: text.replace("</model>", event))
     with pytest.raises(ValueError, match="algebraic"):

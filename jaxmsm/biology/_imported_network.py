@@ -38,6 +38,8 @@ OPERATORS = {
 }
 """The nodes of libsbml, and our operations."""
 TIME = "<time>"
+MEANING = ("arrays", "comp", "distrib", "dyn", "multi", "spatial")
+"""Packages of SBML without which a file means something else."""
 CONSTANTS = {
     "AST_CONSTANT_PI": float(np.pi),
     "AST_CONSTANT_E": float(np.e),
@@ -74,14 +76,16 @@ class ImportedNetwork(AbstractRate):
         import libsbml
 
         model = document.getModel()
-        _refuse(model)
+        _refuse(document)
         formula = _Formulas(model, libsbml)
         rules: dict[str, Expression] = {}
         rates: dict[str, Expression] = {}
         for rule in model.getListOfRules():
             (rates if rule.isRate() else rules)[rule.getVariable()] = formula(rule.getMath())
         species = {s.getId(): s for s in model.getListOfSpecies()}
-        moving, change, laws = _reactions(model, species, {*rules, *rates}, formula)
+        moving, change, laws = _reactions(
+            model, species, {*rules, *rates, *(a.getSymbol() for a in model.getListOfInitialAssignments())}, formula
+        )
         self.names = (*moving, *rates)
         begin = _begin(model, rules, formula)
         held = [n for n in begin if n not in self.names and n not in rules]
@@ -89,12 +93,18 @@ class ImportedNetwork(AbstractRate):
         self.first = jnp.asarray([begin[name] for name in self.names], float)
         self.change = jnp.asarray(np.concatenate([change, np.zeros((len(rates), change.shape[1]))]), float)
         # A reaction changes amounts; where a formula means a concentration, this is what the amount is divided by.
-        self.sizes = tuple("" if _in_amounts(species[name]) else species[name].getCompartment() for name in moving)
+        self.sizes = tuple("" if _in_amounts(model, species[name]) else species[name].getCompartment() for name in moving)
         for name in self.sizes:
             if name and name not in self.parameters:
                 raise ValueError(f"The compartment `{name}` changes its size, which is not supported; give its species in amounts.")
         # The name of a reaction is its rate.
         self.equations = Equations((*rules.items(), *laws.items()), (*laws.items(), *rates.items()))
+        known = {*self.parameters, *self.names, *rules, *laws, TIME}
+        for name in sorted(set().union(*(names(e, {}) for _, e in (*self.equations.rules, *self.equations.rates))) - known):
+            raise ValueError(f"The file uses `{name}`, which it gives no value.")
+        for name in moving:
+            if begin[name] < 0:
+                raise ValueError(f"The species `{name}` begins with {begin[name]:g}, which is negative.")
 
     def __call__(self, t, fine, load):
         scope, count = self._scope(t, fine, load), self.change.shape[1]
@@ -182,18 +192,32 @@ class _Formulas:
         return OPERATORS[kind], *parts
 
 
-def _refuse(model: Any) -> None:
-    for what, count in (("events", model.getNumEvents()), ("constraints", 0)):
-        if count:
-            raise ValueError(
-                f"The file has {count} {what}, which are not supported: take them out, or follow the parts between them."
-            )
+def _refuse(document: Any) -> None:
+    """Raise where the file means something that would be lost."""
+    model = document.getModel()
+    for k in range(document.getNumPlugins()):
+        package = document.getPlugin(k).getPackageName()
+        if package in MEANING and document.getPackageRequired(package):
+            raise ValueError(f"The file needs the SBML package `{package}`, which is not supported.")
+    if model.getNumEvents():
+        raise ValueError(
+            f"The file has {model.getNumEvents()} events, which are not supported: take them out, or follow the parts between them."
+        )
     if any(rule.isAlgebraic() for rule in model.getListOfRules()):
         raise ValueError("The file has algebraic rules, which are not supported: solve them for the unknown they determine.")
+    if model.isSetConversionFactor() or any(s.isSetConversionFactor() for s in model.getListOfSpecies()):
+        raise ValueError("The file has conversion factors, which are not supported: give amounts and rates in one unit.")
+    for reaction in model.getListOfReactions():
+        if reaction.isSetFast() and reaction.getFast():
+            raise ValueError(f"The reaction `{reaction.getId()}` is marked fast, which is not supported: give it a rate.")
+        if not reaction.isSetKineticLaw() or reaction.getKineticLaw().getMath() is None:
+            raise ValueError(f"The reaction `{reaction.getId()}` has no kinetic law: give it one.")
 
 
-def _in_amounts(species: Any) -> bool:
-    return species.getHasOnlySubstanceUnits() or not species.getCompartment()
+def _in_amounts(model: Any, species: Any) -> bool:
+    place = model.getCompartment(species.getCompartment())
+    point = place is None or (place.isSetSpatialDimensions() and place.getSpatialDimensions() == 0)
+    return species.getHasOnlySubstanceUnits() or point
 
 
 def _reactions(model: Any, species: Mapping[str, Any], ruled: set[str], formula: _Formulas) -> tuple[Any, Any, Any]:
@@ -201,8 +225,6 @@ def _reactions(model: Any, species: Mapping[str, Any], ruled: set[str], formula:
     moving: dict[str, None] = {}
     laws, columns = {}, []
     for reaction in model.getListOfReactions():
-        if not reaction.isSetKineticLaw() or reaction.getKineticLaw().getMath() is None:
-            raise ValueError(f"The reaction `{reaction.getId()}` has no kinetic law: give it one.")
         law = reaction.getKineticLaw()
         laws[reaction.getId()] = formula(law.getMath(), {p.getId(): f"{reaction.getId()}.{p.getId()}" for p in _local(law)})
         column: dict[str, float] = {}
@@ -234,11 +256,11 @@ def _begin(model: Any, rules: Mapping[str, Expression], formula: _Formulas) -> d
         known |= {f"{reaction.getId()}.{p.getId()}": p.getValue() for p in _local(reaction.getKineticLaw())}
     given = {a.getSymbol(): formula(a.getMath()) for a in model.getListOfInitialAssignments()}
     for s in model.getListOfSpecies():
-        size = 1.0 if _in_amounts(s) else known[s.getCompartment()]
+        size = 1.0 if _in_amounts(model, s) else known[s.getCompartment()]
         if s.isSetInitialAmount():
             known[s.getId()] = s.getInitialAmount() / size
         elif s.isSetInitialConcentration():
-            volume = known[s.getCompartment()] if s.getCompartment() and _in_amounts(s) else 1.0
+            volume = known[s.getCompartment()] if s.getCompartment() and _in_amounts(model, s) else 1.0
             known[s.getId()] = s.getInitialConcentration() * volume
     scope = Scope({**rules, **given}, {name: x for name, x in known.items() if name not in given and name not in rules})
     scope.known[TIME] = 0.0

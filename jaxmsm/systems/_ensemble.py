@@ -135,6 +135,8 @@ def _foreign(network: Foreign, axes: list[np.ndarray], count: int) -> Members:
     for values, (name,) in zip(_grid(axes, count).T, network.sweep, strict=True):
         species = name.removesuffix(".start")
         if species != name and species in rate.names:
+            if np.any(values < 0):
+                raise InputError(f"[sweep]: `{name}` must not be negative.")
             first[:, rate.names.index(species)] = values
         elif name in rate.parameters:
             drive[name] = jnp.asarray(values, float)
