@@ -22,8 +22,17 @@ from jaxmsm.solve import RushLarsenMidpoint, Steps, follow, rates
 from jaxmsm.space import AnisotropicDiffusion, Diffusion
 
 ONE = jnp.asarray(0.5)
+
+
+def from_a_file():
+    myokit = pytest.importorskip("myokit", reason="reads CellML and Myokit files")
+    return biology.ImportedCell(myokit.load_model("example"))
+
+
+MADE = {"AbstractCell": None, "Tissue": None, "ImportedCell": from_a_file}
 CELLS = [x for x in vars(biology).values() if isinstance(x, type) and issubclass(x, biology.AbstractCell)]
-MODELS = {x.__name__: (x, lambda m: m.rest()) for x in CELLS if x not in (biology.AbstractCell, Tissue)} | {
+OWN = {x.__name__: MADE.get(x.__name__, x) for x in CELLS}
+MODELS = {name: (make, lambda m: m.rest()) for name, make in OWN.items() if make is not None} | {
     "Tissue": (lambda: Tissue(biology.LuoRudy(), AnisotropicDiffusion(jnp.ones((2, 3, 4)))), lambda m: m.rest()),
     "Toggle": (Toggle, lambda m: ToggleState(ONE, ONE)),
     "Repressilator": (Repressilator, lambda m: RepressilatorState(jnp.ones(3), jnp.ones(3))),

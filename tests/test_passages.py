@@ -91,3 +91,15 @@ def test_a_batch_replays_each_member_in_its_own_steps():
     assert solution.stats["num_steps"][0] < solution.stats["num_steps"][2]
     with pytest.raises(RuntimeError, match=r"1 of 3 members failed .*max_steps_reached"):
         msm.accepted(flow, Span(loads.t0, jnp.array([2.0, 10.0, 1e5]), None))
+
+
+def test_stiffness_tells_which_members_need_many_steps():
+    rate = msm.Rate(lambda t, y, k: {"u": -k * (y["u"] - jnp.sin(t)), "v": y["u"]})
+    flow = msm.Flow(
+        rate, {"u": jnp.asarray(1.0), "v": jnp.asarray(0.0)}, max_steps=8192, adjoint=diffrax.RecursiveCheckpointAdjoint()
+    )
+    loads = Span(jnp.zeros(4), jnp.array([1.0, 1.0, 4.0, 1.0]), jnp.array([1.0, 900.0, 900.0, 30.0]))
+    stiffness = jax.vmap(flow.stiffness)(loads)
+    assert_allclose(stiffness, loads.t1 * np.sqrt(np.asarray(loads.drive) ** 2 + 1), rtol=1e-12)
+    steps = msm.batched(flow, chunk=2, order=stiffness)(loads).stats["num_steps"]
+    assert list(np.argsort(steps)) == list(np.argsort(stiffness)) == [0, 3, 1, 2]

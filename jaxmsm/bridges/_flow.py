@@ -7,7 +7,8 @@ import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float
 
 from .._model import AbstractRate, Span
 from .._precision import full_precision
@@ -80,6 +81,15 @@ class Flow(AbstractScale):
             throw=False,
             **options,
         )
+
+    def stiffness(self, load: Span, state: Tree = None) -> Float[Array, ""]:
+        """The steps that stability alone would ask for: the span times the size of the tangent at its start.
+
+        What `batched(flow, order=...)` sorts members by, so that those alike share a chunk. For few unknowns: the tangent is dense.
+        """
+        y, unravel = ravel_pytree(self.init(load) if state is None else state)
+        tangent = jax.jacfwd(lambda y: ravel_pytree(self.rate(jnp.asarray(load.t0), unravel(y), load.drive))[0])(y)
+        return (load.t1 - load.t0) * jnp.sqrt(jnp.sum(tangent**2))
 
     def controller(self, dtype) -> diffrax.AbstractStepSizeController:
         """What chooses the steps."""

@@ -59,8 +59,8 @@ def run(options: Options, out: Path, console: Console) -> Report:
     members = _foreign(network, axes, count) if isinstance(network, Foreign) else _own(network, axes, count)
     console.note(f"{count} members of {len(members.names)} unknowns ...")
     flow = Flow(members.rate, members.first[0], steps=_tolerance(options.rtol), max_steps=65536, adjoint=_FORWARD)
-    many = batched(flow, chunk=min(CHUNK, count), over=members.over, order=_stiffness(members, network.time))
     span = Span(jnp.zeros(count), jnp.full(count, network.time), members.drive)
+    many = batched(flow, chunk=min(CHUNK, count), over=members.over, order=_stiffness(members, flow, span))
     solution = jax.jit(lambda load, state: many(load, state))(span, members.first)
     codes, ends, steps = code_names(solution.result), np.asarray(solution.value), np.asarray(solution.stats["num_steps"])
     _write(network.sweep, members.names, ends, codes, steps, out)
@@ -146,15 +146,10 @@ def _foreign(network: Foreign, axes: list[np.ndarray], count: int) -> Members:
     return Members(rate, None, drive or None, jnp.asarray(first), rate.names)
 
 
-def _stiffness(members: Members, time: float) -> jnp.ndarray:
-    """Steps that stability alone would ask of every member: the span times the size of its tangent at the start."""
+def _stiffness(members: Members, flow: Flow, span: Span) -> jnp.ndarray:
     leaves, rest = _split(members)
-
-    def size(arrays, drive, y):
-        tangent = jax.jacfwd(lambda y: eqx.combine(arrays, rest)(0.0, y, drive))(y)
-        return time * jnp.sqrt(jnp.sum(tangent**2))
-
-    return jax.jit(jax.vmap(size, in_axes=(0, 0, 0)))(leaves, members.drive, members.first)
+    one = lambda leaves, span, y: eqx.tree_at(lambda f: f.rate, flow, eqx.combine(leaves, rest)).stiffness(span, y)
+    return jax.jit(jax.vmap(one))(leaves, span, members.first)
 
 
 def _split(members: Members) -> tuple[Any, Any]:
