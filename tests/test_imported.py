@@ -101,6 +101,23 @@ def test_numbers_of_a_file_are_leaves(luo_rudy):
         assert abs(slope) > 1
 
 
+def test_factors_reach_the_rates_of_gates_and_names_are_told(luo_rudy):
+    plain = biology.ImportedCell(luo_rudy)
+    # The rate of j as a variable of its own, which depends on j: a straight line, whose factor must not be lost.
+    model = luo_rudy.clone()
+    rate = model.get("ina").add_variable("flow_of_j", rhs="0.3 - 0.7 * j")
+    model.get("ina.j").set_rhs("ina.flow_of_j")
+    cell = biology.ImportedCell(model, scaled=[rate.qname()])
+    assert "ina.j" in cell.gates
+    y = plain.rest()._replace(membrane_V=jnp.asarray(-50.0))
+    assert_allclose(cell.scaled(**{"ina.flow_of_j": 0.25})(0.0, y, None).ina_j, 0.25 * (0.3 - 0.7 * y.ina_j), rtol=1e-12)
+    assert_allclose(plain.scaled(**{"ica.gCa": 0.5}).parameters["ica.gCa"], 0.5 * plain.parameters["ica.gCa"])
+    with pytest.raises(ValueError, match=r"no number `ica.gca`; .* Did you mean `ica.gCa`"):
+        plain.scaled(**{"ica.gca": 0.5})
+    with pytest.raises(ValueError, match=r"`ina.j` is an unknown"):
+        biology.ImportedCell(luo_rudy, without=["ina.j"])
+
+
 def test_a_tissue_of_imported_cells(luo_rudy):
     cell, step = biology.ImportedCell(luo_rudy), RushLarsenMidpoint()
     diffusion = Diffusion((24,), 0.1, 0.25)

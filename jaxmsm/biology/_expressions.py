@@ -72,14 +72,13 @@ class Equations(NamedTuple):
 class Scope:
     """Values of expressions where some names are known and others follow from rules: `scope(expression)`, each rule used once."""
 
-    def __init__(self, rules: Mapping[str, Expression], known: Mapping[str, Any], scales: Mapping[str, Any] | None = None) -> None:
-        self.rules, self.known, self.scales = rules, dict(known), scales or {}
+    def __init__(self, rules: Mapping[str, Expression], known: Mapping[str, Any]) -> None:
+        self.rules, self.known = rules, dict(known)
 
     def __call__(self, expression: Expression) -> Any:
         if isinstance(expression, str):
             if expression not in self.known:
-                value = self(self.rules[expression])
-                self.known[expression] = self.scales[expression] * value if expression in self.scales else value
+                self.known[expression] = self(self.rules[expression])
             return self.known[expression]
         if isinstance(expression, tuple):
             return OPERATIONS[expression[0]](*map(self, expression[1:]))

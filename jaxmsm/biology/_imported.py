@@ -40,6 +40,8 @@ INFIX = {
     **{name.capitalize(): name for name in ("exp", "log", "log10", "sqrt", "abs", "floor", "ceil", "sin", "cos", "tan")},
 }
 """Myokit's classes of expressions, and our operations."""
+SCALE = "factor of "
+"""Begins the name of a variable's factor."""
 
 
 class ImportedCell(AbstractCell):
@@ -78,7 +80,10 @@ class ImportedCell(AbstractCell):
         self, model: Any, *, potential: str | None = None, scaled: Sequence[str] = (), without: Sequence[str] = ()
     ) -> None:
         for name in (*scaled, *without):
-            _variable(model, name)
+            if _variable(model, name).is_state():
+                raise ValueError(
+                    f"`{name}` is an unknown of the model: it has no factor and cannot be taken out; its currents can."
+                )
         potential = _potential(model) if potential is None else _variable(model, potential).qname()
         states = sorted((v.qname() for v in model.states()), key=lambda name: name != potential)
         if potential not in states:
@@ -99,12 +104,13 @@ class ImportedCell(AbstractCell):
                 self.parameters[name] = jnp.asarray(variable.eval(), float)
             else:
                 rules[name] = expression(variable.rhs())
+        rules |= {name: ("*", SCALE + name, rules[name]) for name in scaled}
+        self.scales = {name: jnp.asarray(1.0) for name in scaled}
         rates = {name: expression(model.get(name).rhs()) for name in states}
         rules |= {f"dot({name})": rate for name, rate in rates.items()}
         begin = dict(zip((v.qname() for v in model.states()), model.initial_values(as_floats=True), strict=True))
-        self.lines = tuple(_gates(rates, rules, begin, self.parameters, potential))
+        self.lines = tuple(_gates(rates, rules, begin, self._numbers(), potential))
         self.equations = Equations(tuple(rules.items()), tuple(rates.items()))
-        self.scales = {name: jnp.asarray(1.0) for name in scaled}
         self.gates = {name: Tuning() for name, _ in self.lines}
         self.first = state_of(tuple(states))(*(jnp.asarray(begin[name], float) for name in states))
 
@@ -122,6 +128,16 @@ class ImportedCell(AbstractCell):
     def driven(self, load):
         return lambda t, y: self._terms(t, y, injected(load, t))
 
+    def scaled(self, **factors):
+        """The cell with parameters, and variables that have a factor, multiplied: `cell.scaled(**{"ica.gCa": 0.5})`."""
+        numbers = {**self.parameters, **self.scales}
+        for name in factors:
+            if name not in numbers:
+                has = ", ".join(numbers)
+                raise ValueError(f"The cell has no number `{name}`; it has {has}.{hint(name, numbers)}")
+        times = lambda held: {name: x * factors.get(name, 1) for name, x in held.items()}
+        return eqx.tree_at(lambda c: (c.parameters, c.scales), self, (times(self.parameters), times(self.scales)))
+
     def value(self, name: str, t: Any, y: Any) -> Values:
         """Any variable of the file at a state: a current, a reversal potential."""
         return self._scope(t, y)(name)
@@ -129,7 +145,10 @@ class ImportedCell(AbstractCell):
     def _scope(self, t, y, shift=0.0):
         unknowns = dict(zip((name for name, _ in self.equations.rates), y, strict=True))
         unknowns[self.equations.rates[0][0]] = y[0] - shift
-        return Scope(dict(self.equations.rules), {**self.parameters, **unknowns, self.clock: t}, self.scales)
+        return Scope(dict(self.equations.rules), {**self._numbers(), **unknowns, self.clock: t})
+
+    def _numbers(self):
+        return {**self.parameters, **{SCALE + name: by for name, by in self.scales.items()}}
 
     def _terms(self, t, y, current):
         plain, lines = self._scope(t, y), dict(self.lines)
