@@ -5,9 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import jaxmsm as msm
 from jaxmsm import Rate, Span, Steady, Stepped
 from jaxmsm.biology import Delay, HillNetwork, Repressilator, RepressilatorState, Toggle, ToggleState, activated, repressed
-from jaxmsm.solve import RungeKutta4, Steps, fold, follow
+from jaxmsm.solve import RungeKutta4, Steps, fold, follow, hopf
 
 DOSE = jnp.asarray(0.0)
 
@@ -83,6 +84,36 @@ def test_the_repressilator_swings_past_its_hopf_point():
     # At beta 1 and n 2 the border is at X = -4/3, p^2 = 2, alpha = 3 sqrt(2).
     assert not unstable(4.2) and unstable(4.3)
     assert swing(3.6) < 1e-3 and swing(4.8) > 0.1
+
+
+def repressilator_swings(beta):
+    """Where the symmetric state of a repressilator begins to swing: alpha and the frequency in closed form, alpha_0 = 0, n = 2."""
+    # 3 X^2 / (4 + 2 X) = (beta + 1)^2 / beta for the slope X < 0 of the transcription; X = -2 p^2 / (1 + p^2), alpha = p (1 + p^2).
+    k = (beta + 1) ** 2 / beta
+    X = (k - jnp.sqrt(k**2 + 12 * k)) / 3
+    p = jnp.sqrt(-X / (2 + X))
+    return p * (1 + p**2), -beta * X * jnp.sqrt(0.75) / (1 + beta)
+
+
+def test_where_the_repressilator_begins_to_swing_and_its_slope():
+    rate = lambda y, alpha, beta: Repressilator(alpha=alpha, alpha_0=0.0, beta=beta)(0.0, y, None)
+    start = RepressilatorState(jnp.full(3, 1.3), jnp.full(3, 1.3))
+    place = jax.jit(lambda beta: hopf(rate, start, 3.7, beta))
+    for beta in (1.0, 2.0):
+        found = place(beta)
+        assert msm.names(found.result) == "successful"
+        np.testing.assert_allclose([found.p, found.frequency], repressilator_swings(beta), rtol=1e-9)
+        np.testing.assert_allclose(jnp.stack(found.y), found.y.m[0], rtol=1e-9)  # the symmetric state
+    for differentiate in (jax.jacfwd, jax.jacrev):
+        ours = differentiate(lambda beta: jnp.stack([place(beta).p, place(beta).frequency]))(2.0)
+        np.testing.assert_allclose(ours, jax.jacfwd(lambda beta: jnp.stack(repressilator_swings(beta)))(2.0), rtol=1e-7)
+    np.testing.assert_allclose(repressilator_swings(1.0)[0], 3 * 2**0.5)
+    known = lambda beta: hopf(rate, start, 3.7, beta, frequency=0.7).p
+    np.testing.assert_allclose(known(2.0), found.p, rtol=1e-9)
+    assert set(jax.export.export(jax.jit(known), platforms=["cpu", "cuda"])(2.0).platforms) == {"cpu", "cuda"}
+    # What cannot swing is told.
+    nothing = hopf(lambda y, p, args: p - y, jnp.ones(3), 1.0)
+    assert msm.names(nothing.result) == "nonfinite"
 
 
 def test_a_delay_is_a_gamma_distribution():

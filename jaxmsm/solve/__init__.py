@@ -23,6 +23,7 @@ from ._follow import (
     Sum as Sum,
     follow as follow,
 )
+from ._hopf import Hopf as Hopf, hopf as hopf
 from ._imex import Stiff as Stiff, imex as imex
 from ._incremental import Incremental as Incremental, incremental as incremental, refined as refined
 from ._krylov import (
