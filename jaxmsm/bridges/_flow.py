@@ -7,15 +7,17 @@ import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
-from .._model import AbstractRate, Span
+from .._model import AbstractNoisyRate, AbstractRate, Span
 from .._precision import full_precision
 from .._results import RESULTS
 from .._scale import AbstractScale
 from .._typing import Tree
 from ._closed import answer, choose_first, finite, uncounted
+from ._wiener import Noisy, begun, both_modes, check_solver, fine_of, later, noise_term, now
 
 
 class Flow(AbstractScale):
@@ -25,57 +27,77 @@ class Flow(AbstractScale):
     the state fine(t1). There is no guess. `stats["num_steps"]` counts the steps, and nothing counts
     what an implicit solver iterates inside.
 
+    A rate with noise needs a solver for noise (`diffrax.SPaRK()`); its state holds the key of the noise to come, as that of
+    `Stepped`, and the path is the same at any tolerance. It is for single or few paths: a path that can be asked at any time costs
+    more than the steps of `Stepped`, and asks the host whether its time is in range, so that it does not export.
+
     Fails: `max_steps_reached`, `dt_min_reached` and what else diffrax reports, `nonfinite`, `nonfinite_input`.
-    Error: that of the step size controller, by default rtol 1e-6 and atol 1e-9 (1e-4 and 1e-6 in float32).
+    Error: that of the step size controller, by default rtol 1e-6 and atol 1e-9 (1e-4 and 1e-6 in float32); with noise 1e-3, 1e-5.
     Source: P. Kidger, On Neural Differential Equations (2021), for diffrax.
 
     Attributes:
-        rate: `rate(t, fine, drive) -> d fine / dt`.
+        rate: `rate(t, fine, drive) -> d fine / dt`, or a rate with noise.
         start: the first fine unknowns, any tree of float arrays; it fixes their shapes and their dtype.
-        solver: any diffrax solver; an implicit one (`diffrax.Kvaerno5()`) for stiff rates.
+        solver: any diffrax solver; an implicit one (`diffrax.Kvaerno5()`) for stiff rates, one for noise for those with noise.
         steps: a diffrax step size controller; None is adaptive at the default tolerances.
         dt0: the first step; None lets the controller choose. Steps of constant size need it.
         adjoint: how diffrax differentiates. The default serves forward and reverse mode and exports; for long spans in reverse
             mode alone `diffrax.RecursiveCheckpointAdjoint()` needs less memory.
         max_steps: the most steps taken; the default adjoint pays compile time and memory for its size.
+        finest: the shortest step whose noise is resolved, as a fraction of the span.
     """
 
     rate: AbstractRate
     start: Tree
     solver: diffrax.AbstractSolver = diffrax.Tsit5()
     steps: diffrax.AbstractStepSizeController | None = None
-    dt0: float | None = None
+    dt0: float | Float[Array, ""] | None = None
     adjoint: diffrax.AbstractAdjoint = diffrax.DirectAdjoint()
     max_steps: int = eqx.field(static=True, default=256)
+    finest: float = eqx.field(static=True, default=2.0**-14)
+
+    def __check_init__(self):
+        check_solver(self.rate, self.solver)
 
     def init(self, load, *, key=None):
-        del load, key
-        return jax.tree.map(lambda x: jnp.asarray(x, jnp.result_type(x)), self.start)
+        del load
+        return begun(self.rate, self.start, key)
 
     @full_precision
     def __call__(self, load, state=None, *, guess=None):
         del guess
         state, solution = self.solved(load, state)
-        end = jax.tree.map(lambda y: y[-1], solution.ys)
-        value = self.rate.observe(end, load.drive)
-        result = gone(RESULTS.promote(solution.result), (value, end), (load, state))
-        return answer(value, end, state, None, result, counted_steps(solution.stats["num_steps"], state))
+        fine = jax.tree.map(lambda y: y[-1], solution.ys)
+        value = self.rate.observe(fine, load.drive)
+        result = gone(RESULTS.promote(solution.result), (value, fine), (load, state))
+        end = Noisy(fine, later(state.key)) if isinstance(state, Noisy) else fine
+        return answer(value, end, state, None, result, counted_steps(solution.stats["num_steps"], fine))
 
     def solved(self, load, state=None, **options):
         """The state it began with, and what diffrax answers."""
         if not isinstance(load, Span):
             raise TypeError(f"Argument `load` must be a `Span(t0, t1, drive)`, but it is a {type(load).__name__}.")
         state = self.init(load) if state is None else state
-        dtype = jnp.result_type(*jax.tree.leaves(state))
+        fine = fine_of(state)
+        dtype = jnp.result_type(*jax.tree.leaves(fine))
+        t0, t1 = jnp.asarray(load.t0, dtype), jnp.asarray(load.t1, dtype)
+        terms, solver, steps = self.term(), self.solver, self.controller(dtype)
+        if isinstance(self.rate, AbstractNoisyRate):
+            noise = noise_term(self.rate, Span(t0, t1, load.drive), fine, now(state.key), self.solver, self.finest)
+            terms, solver = diffrax.MultiTerm(terms, noise), both_modes(solver)
+            if self.steps is None:
+                steps = diffrax.PIDController(
+                    rtol=1e-3, atol=1e-5, pcoeff=0.1, icoeff=0.3, dtmin=lax.stop_gradient(self.finest * (t1 - t0))
+                )
         return state, diffrax.diffeqsolve(
-            self.term(),
-            self.solver,
-            jnp.asarray(load.t0, dtype),
-            jnp.asarray(load.t1, dtype),
+            terms,
+            solver,
+            t0,
+            t1,
             self.dt0,
-            state,
+            fine,
             args=load.drive,
-            stepsize_controller=self.controller(dtype),
+            stepsize_controller=steps,
             adjoint=self.adjoint,
             max_steps=self.max_steps,
             throw=False,
@@ -87,7 +109,7 @@ class Flow(AbstractScale):
 
         What `batched(flow, order=...)` sorts members by, so that those alike share a chunk. For few unknowns: the tangent is dense.
         """
-        y, unravel = ravel_pytree(self.init(load) if state is None else state)
+        y, unravel = ravel_pytree(fine_of(self.init(load) if state is None else state))
         tangent = jax.jacfwd(lambda y: ravel_pytree(self.rate(jnp.asarray(load.t0), unravel(y), load.drive))[0])(y)
         return (load.t1 - load.t0) * jnp.sqrt(jnp.sum(tangent**2))
 

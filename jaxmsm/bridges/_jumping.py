@@ -11,7 +11,7 @@ from .._results import RESULTS
 from .._scale import AbstractScale, hold
 from ..biology import Reactions
 from ._closed import answer, choose_first, finite, uncounted
-from ._stepped import Noisy
+from ._wiener import Noisy
 
 
 class Jumping(AbstractScale):

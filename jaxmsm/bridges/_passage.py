@@ -17,6 +17,7 @@ from .._scale import AbstractScale, hold
 from .._typing import Tree
 from ._closed import answer
 from ._flow import Flow, counted_steps, gone
+from ._wiener import refuse_noise
 
 TRIES = 24
 """Of the regula falsi within the step in which the event comes."""
@@ -48,6 +49,9 @@ class FirstPassage(AbstractScale):
     flow: Flow
     event: Callable[[Any, Any, Any], Any]
     direction: bool | None = eqx.field(static=True, default=None)
+
+    def __check_init__(self):
+        refuse_noise(self.flow.rate, "`FirstPassage`")
 
     def init(self, load, *, key=None):
         return self.flow.init(load, key=key)

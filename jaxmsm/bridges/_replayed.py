@@ -15,6 +15,7 @@ from .._scale import AbstractScale
 from .._typing import Tree
 from ._closed import answer
 from ._flow import Flow, counted_steps, gone
+from ._wiener import refuse_noise
 
 
 def accepted(flow: Flow, load: Span, state: Tree = None) -> Float[Array, "..."]:
@@ -25,6 +26,8 @@ def accepted(flow: Flow, load: Span, state: Tree = None) -> Float[Array, "..."]:
     Raises:
         RuntimeError: a member failed; it says which and why.
     """
+
+    refuse_noise(flow.rate, "`accepted`")
 
     def times(load, state):
         start, solution = flow.solved(load, state, saveat=diffrax.SaveAt(t0=True, steps=True))
@@ -54,6 +57,9 @@ class Replayed(AbstractScale):
 
     flow: Flow
     times: Float[Array, "..."]
+
+    def __check_init__(self):
+        refuse_noise(self.flow.rate, "`Replayed`")
 
     def init(self, load, *, key=None):
         return self.flow.init(load, key=key)

@@ -1,11 +1,10 @@
 """A fine scale that lives through a span of time in steps of one size, with or without noise."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
 
 from .._model import AbstractNoisyRate, AbstractRate, Span
 from .._precision import full_precision
@@ -14,13 +13,7 @@ from .._scale import AbstractScale
 from .._typing import Tree
 from ..solve import AbstractNoisyStep, AbstractStep, AbstractWatch, Noise, Path, Steps, follow
 from ._closed import answer, finite, uncounted
-
-
-class Noisy(NamedTuple):
-    """The fine unknowns, and the key of the noise to come."""
-
-    fine: Any
-    key: Array
+from ._wiener import Noisy, begun, fine_of, later, now
 
 
 class Stepped(AbstractScale):
@@ -60,10 +53,7 @@ class Stepped(AbstractScale):
 
     def init(self, load, *, key=None):
         del load
-        fine = jax.tree.map(lambda x: jnp.asarray(x, jnp.result_type(x)), self.start)
-        if not isinstance(self.rate, AbstractNoisyRate):
-            return fine
-        return Noisy(fine, jax.random.key_data(jax.random.key(0) if key is None else key))
+        return begun(self.rate, self.start, key)
 
     @full_precision
     def __call__(self, load, state=None, *, guess=None):
@@ -72,7 +62,7 @@ class Stepped(AbstractScale):
             raise TypeError(f"Argument `load` must be a `Span(t0, t1, drive)`, but it is a {type(load).__name__}.")
         state = self.init(load) if state is None else state
         path, end = self._follow(load, state)
-        fine = end.fine if isinstance(end, Noisy) else end
+        fine = fine_of(end)
         value = path.seen if self.watch else self.rate.observe(fine, load.drive)
         # A time that never came is infinite, and no failure.
         result = RESULTS.where(finite(fine), RESULTS.successful, RESULTS.nonfinite)
@@ -90,9 +80,8 @@ class Stepped(AbstractScale):
             path = follow(lambda *at: step(terms, *at), state, steps, watch=self.watch, every=self.every, again=again)
             return path, path.end
         shake = self.rate.shaken(load.drive)
-        now, later = jax.random.split(jax.random.wrap_key_data(state.key))
-        noise = Noise(now, self.rate.sources(state.fine))
+        noise = Noise(now(state.key), self.rate.sources(state.fine))
         path = follow(
             lambda *at: step(terms, shake, *at), state.fine, steps, watch=self.watch, every=self.every, again=again, noise=noise
         )
-        return path, Noisy(path.end, jax.random.key_data(later))
+        return path, Noisy(path.end, later(state.key))
