@@ -6,13 +6,18 @@ import pytest
 
 from jaxmsm import biology
 from jaxmsm.biology import (
+    Allee,
+    Bertalanffy,
     Chemostat,
     ChemostatState,
+    Gompertz,
     HillNetwork,
+    Logistic,
     Morphs,
     MutationSelection,
     Repressilator,
     RepressilatorState,
+    Richards,
     Spread,
     Tissue,
     Toggle,
@@ -43,6 +48,7 @@ MODELS = {name: (make, lambda m: m.rest()) for name, make in OWN.items() if make
     "Morphs": (Morphs, lambda m: m.begin(jnp.ones(4, jnp.float32))),
     "MutationSelection": (MutationSelection, lambda m: ONE),
     "Spread": (lambda: Spread(Diffusion((5,), 1.0)), lambda m: jnp.ones(5)),
+    **{law.__name__: (law, lambda m: jnp.array([0.0, 0.5])) for law in (Allee, Bertalanffy, Gompertz, Logistic, Richards)},
     "Chemostat": (Chemostat, lambda m: ChemostatState(ONE, ONE)),
 }
 

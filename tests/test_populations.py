@@ -7,10 +7,15 @@ import pytest
 
 from jaxmsm import Span, Stepped
 from jaxmsm.biology import (
+    Allee,
+    Bertalanffy,
     Chemostat,
     ChemostatState,
+    Gompertz,
+    Logistic,
     MutationSelection,
     Recoding,
+    Richards,
     Spread,
     WrightFisher,
     bramson,
@@ -134,3 +139,39 @@ def test_the_nonlinear_front():
         t = 50 * (k + 0.5)
         assert abs(measured / bramson(c, lam, t) - 1) < 1e-3
         assert measured < c
+
+
+GROWTH = {
+    "logistic": (Logistic(r=1.3, K=2.0), lambda u, t: 2 / (1 + (2 / u - 1) * np.exp(-1.3 * t))),
+    "Richards": (
+        Richards(r=1.3, K=2.0, theta=2.5),
+        lambda u, t: 2 * (1 + ((2 / u) ** 2.5 - 1) * np.exp(-1.3 * 2.5 * t)) ** (-1 / 2.5),
+    ),
+    "Gompertz": (Gompertz(r=0.9, K=2.0), lambda u, t: 2 * np.exp(np.log(u / 2) * np.exp(-0.9 * t))),
+    "Bertalanffy": (Bertalanffy(a=1.4, b=0.8), lambda u, t: (1.75 - (1.75 - np.cbrt(u)) * np.exp(-0.8 * t / 3)) ** 3),
+}
+
+
+@pytest.mark.parametrize("name", GROWTH)
+def test_growth_in_closed_form(name):
+    law, exact = GROWTH[name]
+    end = Stepped(law, jnp.array([0.05, 0.5, 2.5]), RungeKutta4(), 400)(span(2)).value
+    np.testing.assert_allclose(end, exact(np.array([0.05, 0.5, 2.5]), 2.0), rtol=1e-9)
+    # Nothing grows from nothing, and slopes at nothing are numbers.
+    assert law(0.0, jnp.asarray(0.0), None) == 0
+    assert np.isfinite(jax.grad(lambda u: law(0.0, u, None))(0.0))
+    slopes = jax.grad(lambda law: law(0.0, jnp.asarray(0.0), None))(law)
+    assert np.all(np.isfinite(jnp.stack(jax.tree.leaves(slopes))))
+
+
+@pytest.mark.parametrize("A", [0.2, 0.7])
+def test_fronts_of_few_that_die_out(A):
+    dx, n = 0.1, 1000
+    model = Spread(Diffusion((n,), 1.0, dx), Allee(r=0.5, K=1.0, A=A))
+    start = jnp.where(jnp.arange(n) < n // 2, 1.0, 0.0)
+    step = lambda t, u, h: RungeKutta4()(model.driven(None), t, u, h)
+    x = follow(step, start, Steps(0.0, 0.006, 10_000), sample=lambda t, u: dx * jnp.sum(u), every=2500).samples
+    speed = (x[-1] - x[-2]) / 15
+    # Second differences make it slower by some dx^2.
+    np.testing.assert_allclose(speed, model.growth.front_speed(1.0), rtol=5e-4)
+    assert (speed > 0) == (A < 0.5)

@@ -25,6 +25,13 @@ from ._growth import (
     front_speed as front_speed,
     front_speed_on_grid as front_speed_on_grid,
 )
+from ._growth_laws import (
+    Allee as Allee,
+    Bertalanffy as Bertalanffy,
+    Gompertz as Gompertz,
+    Logistic as Logistic,
+    Richards as Richards,
+)
 from ._hodgkin_huxley import HodgkinHuxley as HodgkinHuxley, HodgkinHuxleyState as HodgkinHuxleyState
 from ._imported import ImportedCell as ImportedCell
 from ._imported_network import ImportedNetwork as ImportedNetwork

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 from .._model import AbstractRate
 from ..solve import implicit_scalar
 from ..space import AbstractDiffusion
+from ._growth_laws import Logistic
 from ._ionic import Number, Values, parameter
 
 
@@ -106,23 +107,20 @@ def _bisected(gap: Any, high: Array) -> Array:
 
 
 class Spread(AbstractRate):
-    """A population that grows and moves: du/dt = div(D grad u) + r u (1 - u / K) (Fisher-KPP).
+    """A population that grows and moves: du/dt = div(D grad u) + growth(u); with logistic growth Fisher-KPP's.
 
     Source: R. Fisher, Ann. Eugen. 7 (1937) 355; A. Kolmogorov, I. Petrovsky, N. Piskunov, Bull. Univ. Moscow 1 (1937) 1.
 
     Attributes:
         motion: diffusion on a grid, heterogeneous or not.
-        r: growth (1 / time), a number or one a node.
-        K: what the land can carry, a number or one a node.
+        growth: any law of growth, its parameters numbers or one a node.
     """
 
     motion: AbstractDiffusion
-    r: Number = parameter(1.0, "1/time")
-    K: Number = parameter(1.0)
+    growth: AbstractRate = eqx.field(default_factory=Logistic)
 
     def __call__(self, t, fine, load):
-        del t, load
-        return self.motion(fine) + self.r * fine * (1 - fine / self.K)
+        return self.motion(fine) + self.growth(t, fine, load)
 
 
 def front_speed(r: Any, D: Any) -> Any:
