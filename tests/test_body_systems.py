@@ -236,7 +236,7 @@ def test_a_bad_problem_gets_a_sentence(here, capsys, old, new, sentence):
 
 
 def test_designed_cells_are_what_they_are_said_to_be(here):
-    assert cli.main(["run", "metamaterial", "--size", "32", "--radius", "2", "--steps", "15", "--quiet", "--out", "o"]) == 0
+    assert cli.main(["run", "metamaterial", "--size", "32", "--radius", "2", "--steps", "25", "--quiet", "--out", "o"]) == 0
     found = summary(here / "o")["numbers"]["designs"]
     for name in ("poisson", "bulk"):
         image = np.load(here / "o" / f"{name}_image.npy")
