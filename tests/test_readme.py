@@ -49,6 +49,13 @@ def test_the_embedded_scale_has_a_gradient(ran):
     assert np.isfinite(weights).all() and np.abs(weights).max() > 1e-4
 
 
+def test_the_heart_cell_comes_to_rest_when_it_says(ran):
+    # By CVODE and the implicit-function rule; and the comments say what is found.
+    np.testing.assert_allclose([ran["when"], ran["slower"]], [302.1072, -39.784], rtol=1e-3)
+    assert f"# {ran['when']:.1f} ms and {ran['slower']:.1f} ms a unit" in README
+    assert f"# {ran['half']:.1f} ms" in README
+
+
 def test_the_plate_of_cells_is_stiffer_than_its_matrix(ran):
     steps = ran["steps"]
     assert np.asarray(steps.ok).all()

@@ -172,7 +172,7 @@ def _write_history(name: str, options: Options, course: Course, solid: Moduli, o
 def _judge(name: str, options: Options, layout: Layout, course: Course, out: Path, report: Report) -> dict[str, str]:
     """Files and pictures of a design, and its column of the table: of its voxels, full or empty, at one and at two resolutions."""
     density = np.asarray(layout.density(course.x if course.best is None else course.best, SHARPNESS[-1]))
-    image = (density > 0.5).astype(np.uint8)
+    image = _voxels(density, options.volume)
     np.save(out / f"{name}_density.npy", density)
     np.save(out / f"{name}_image.npy", image)
     viz.stress_field(density, label="density", title=DESIGNS[name], path=out / f"{name}.png")
@@ -192,6 +192,15 @@ def _judge(name: str, options: Options, layout: Layout, course: Course, out: Pat
         np.savetxt(out / f"{name}_stiffness_x{factor}.csv", np.asarray(to_voigt(C)), delimiter=",")
     report.numbers["designs"][name] = found
     return _column(found)
+
+
+def _voxels(density: np.ndarray, volume: float) -> np.ndarray:
+    """Full where the density is above one half or, where those would be too many, above the level that leaves the volume."""
+    # Voxels that are mirror images differ by round-off alone, and go together.
+    density = np.round(density, 6)
+    levels = np.unique(density[density > 0.5])
+    level = next((x for x in (0.5, *levels) if np.mean(density > x) <= volume), 0.5)
+    return (density > level).astype(np.uint8)
 
 
 def _short(name: str, options: Options, row: list[float]) -> str:
