@@ -3,6 +3,7 @@
 from ._adjoint import implicit as implicit, implicit_scalar as implicit_scalar, stationary as stationary
 from ._asymptotes import Asymptotes as Asymptotes, MovingAsymptotes as MovingAsymptotes
 from ._batched import Batched as Batched, LastCost as LastCost, batched as batched, split as split
+from ._bifurcations import Fold as Fold, Hopf as Hopf, fold as fold, hopf as hopf
 from ._budget import (
     Footprint as Footprint,
     chunk_for as chunk_for,
@@ -13,7 +14,6 @@ from ._budget import (
 from ._campaign import Sink as Sink, Tally as Tally, campaign as campaign
 from ._equilibrium import NewtonKrylov as NewtonKrylov, Problem as Problem, Report as Report, equilibrium as equilibrium
 from ._exponential import Relaxing as Relaxing, rates as rates, relaxed as relaxed
-from ._fold import Fold as Fold, fold as fold
 from ._follow import (
     AbstractWatch as AbstractWatch,
     Crossing as Crossing,
@@ -23,7 +23,6 @@ from ._follow import (
     Sum as Sum,
     follow as follow,
 )
-from ._hopf import Hopf as Hopf, hopf as hopf
 from ._imex import Stiff as Stiff, imex as imex
 from ._incremental import Incremental as Incremental, incremental as incremental, refined as refined
 from ._krylov import (
