@@ -11,10 +11,6 @@ import jaxmsm as msm
 from jaxmsm import NoisyRate, Span
 
 A, B = -0.5, 0.6
-GEOMETRIC = NoisyRate(
-    lambda t, y, load: {"x": A * y["x"], "w": 0 * y["w"]}, lambda t, y, load, dw: {"x": B * y["x"] * dw["w"], "w": dw["w"]}
-)
-"""Geometric Brownian motion, and the Wiener process itself."""
 START = {"x": jnp.asarray(1.0), "w": jnp.asarray(0.0)}
 
 
@@ -25,7 +21,10 @@ class Shared(NoisyRate):
         return {"w": fine["w"]}
 
 
-GEOMETRIC = Shared(GEOMETRIC.fn, GEOMETRIC.shake)
+GEOMETRIC = Shared(
+    lambda t, y, load: {"x": A * y["x"], "w": 0 * y["w"]}, lambda t, y, load, dw: {"x": B * y["x"] * dw["w"], "w": dw["w"]}
+)
+"""Geometric Brownian motion, and the Wiener process itself."""
 PULLED = Shared(lambda t, y, load: {"x": -y["x"], "w": 0 * y["w"]}, lambda t, y, load, dw: {"x": B * dw["w"], "w": dw["w"]})
 
 

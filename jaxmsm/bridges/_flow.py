@@ -17,7 +17,7 @@ from .._results import RESULTS
 from .._scale import AbstractScale
 from .._typing import Tree
 from ._closed import answer, choose_first, finite, uncounted
-from ._wiener import Noisy, begun, both_modes, check_solver, fine_of, later, noise_term, now
+from ._wiener import Noisy, begun, check_solver, fine_of, noise_term, parted, wrapped
 
 
 class Flow(AbstractScale):
@@ -70,7 +70,7 @@ class Flow(AbstractScale):
         fine = jax.tree.map(lambda y: y[-1], solution.ys)
         value = self.rate.observe(fine, load.drive)
         result = gone(RESULTS.promote(solution.result), (value, fine), (load, state))
-        end = Noisy(fine, later(state.key)) if isinstance(state, Noisy) else fine
+        end = Noisy(fine, parted(state.key)[1]) if isinstance(state, Noisy) else fine
         return answer(value, end, state, None, result, counted_steps(solution.stats["num_steps"], fine))
 
     def solved(self, load, state=None, **options):
@@ -81,14 +81,10 @@ class Flow(AbstractScale):
         fine = fine_of(state)
         dtype = jnp.result_type(*jax.tree.leaves(fine))
         t0, t1 = jnp.asarray(load.t0, dtype), jnp.asarray(load.t1, dtype)
-        terms, solver, steps = self.term(), self.solver, self.controller(dtype)
+        terms, solver = self.term(), self.solver
         if isinstance(self.rate, AbstractNoisyRate):
-            noise = noise_term(self.rate, Span(t0, t1, load.drive), fine, now(state.key), self.solver, self.finest)
-            terms, solver = diffrax.MultiTerm(terms, noise), both_modes(solver)
-            if self.steps is None:
-                steps = diffrax.PIDController(
-                    rtol=1e-3, atol=1e-5, pcoeff=0.1, icoeff=0.3, dtmin=lax.stop_gradient(self.finest * (t1 - t0))
-                )
+            noise = noise_term(self.rate, Span(t0, t1, load.drive), fine, parted(state.key)[0], solver, self.finest)
+            terms, solver = diffrax.MultiTerm(terms, noise), _scanning(solver, "lax")
         return state, diffrax.diffeqsolve(
             terms,
             solver,
@@ -97,7 +93,7 @@ class Flow(AbstractScale):
             self.dt0,
             fine,
             args=load.drive,
-            stepsize_controller=steps,
+            stepsize_controller=self.controller(dtype, t1 - t0),
             adjoint=self.adjoint,
             max_steps=self.max_steps,
             throw=False,
@@ -113,15 +109,19 @@ class Flow(AbstractScale):
         tangent = jax.jacfwd(lambda y: ravel_pytree(self.rate(jnp.asarray(load.t0), unravel(y), load.drive))[0])(y)
         return (load.t1 - load.t0) * jnp.sqrt(jnp.sum(tangent**2))
 
-    def controller(self, dtype) -> diffrax.AbstractStepSizeController:
-        """What chooses the steps."""
-        return _adaptive(dtype) if self.steps is None else self.steps
+    def controller(self, dtype, span: Any = 1.0) -> diffrax.AbstractStepSizeController:
+        """What chooses the steps; with noise none shorter than what is resolved of the span."""
+        if self.steps is not None:
+            return self.steps
+        if isinstance(self.rate, AbstractNoisyRate):
+            shortest = lax.stop_gradient(self.finest * span)
+            return diffrax.PIDController(rtol=1e-3, atol=1e-5, pcoeff=0.1, icoeff=0.3, dtmin=shortest)
+        double = jnp.finfo(dtype).bits == 64
+        return diffrax.PIDController(rtol=1e-6 if double else 1e-4, atol=1e-9 if double else 1e-6)
 
     def stepper(self, dtype) -> Any:
         """The solver for single steps, in forward and reverse mode; one whose iteration has no tolerance takes the controller's."""
-        solver: Any = self.solver
-        if getattr(solver, "scan_kind", "") is None:
-            solver = eqx.tree_at(lambda s: s.scan_kind, solver, "bounded", is_leaf=lambda x: x is None)
+        solver = _scanning(self.solver, "bounded")
         if isinstance(solver, diffrax.AbstractImplicitSolver):
             for name in ("rtol", "atol", "norm"):
                 given = getattr(solver.root_finder, name, 0.0)
@@ -146,6 +146,8 @@ def counted_steps(count: Array, state: Tree) -> dict:
     return uncounted(jnp.result_type(*jax.tree.leaves(state))) | {"num_steps": count, "cost": count}
 
 
-def _adaptive(dtype) -> diffrax.AbstractStepSizeController:
-    double = jnp.finfo(dtype).bits == 64
-    return diffrax.PIDController(rtol=1e-6 if double else 1e-4, atol=1e-9 if double else 1e-6)
+def _scanning(solver: Any, kind: str) -> Any:
+    """A solver whose stages are in a loop of a kind that differentiates in both modes."""
+    if getattr(wrapped(solver), "scan_kind", "") is not None:
+        return solver
+    return eqx.tree_at(lambda s: wrapped(s).scan_kind, solver, kind, is_leaf=lambda x: x is None)

@@ -11,7 +11,7 @@ from .._results import RESULTS
 from .._scale import AbstractScale, hold
 from ..biology import Reactions
 from ._closed import answer, choose_first, finite, uncounted
-from ._wiener import Noisy
+from ._wiener import Noisy, begun, parted
 
 
 class Jumping(AbstractScale):
@@ -38,7 +38,7 @@ class Jumping(AbstractScale):
 
     def init(self, load, *, key=None):
         del load
-        return Noisy(jnp.asarray(self.start), jax.random.key_data(jax.random.key(0) if key is None else key))
+        return begun(self.reactions, self.start, key)
 
     def __call__(self, load, state=None, *, guess=None):
         del guess
@@ -46,7 +46,7 @@ class Jumping(AbstractScale):
             raise TypeError(f"Argument `load` must be a `Span(t0, t1, drive)`, but it is a {type(load).__name__}.")
         state = self.init(load) if state is None else state
         model, given, x = hold((self.reactions, load, state.fine))
-        now, later = jax.random.split(jax.random.wrap_key_data(state.key))
+        now, later = parted(state.key)
         dtype = x.dtype
         end = jnp.asarray(given.t1, dtype)
         # In float32 whatever the precision, so that the jumps are the same in both.
@@ -71,7 +71,7 @@ class Jumping(AbstractScale):
 
         first = (jnp.asarray(given.t0, dtype), x, jnp.asarray(0), jnp.asarray(False))
         t, x, count, done = lax.while_loop(going, jump, first)
-        state_after = Noisy(x, jax.random.key_data(later))
+        state_after = Noisy(x, later)
         value = model.observe(x, given.drive)
         result = RESULTS.where(done, RESULTS.successful, RESULTS.max_steps_reached)
         result = choose_first(RESULTS.where(jnp.isnan(t) | ~finite(value), RESULTS.nonfinite, RESULTS.successful), result)

@@ -13,7 +13,7 @@ from .._scale import AbstractScale
 from .._typing import Tree
 from ..solve import AbstractNoisyStep, AbstractStep, AbstractWatch, Noise, Path, Steps, follow
 from ._closed import answer, finite, uncounted
-from ._wiener import Noisy, begun, fine_of, later, now
+from ._wiener import Noisy, begun, fine_of, parted
 
 
 class Stepped(AbstractScale):
@@ -80,8 +80,9 @@ class Stepped(AbstractScale):
             path = follow(lambda *at: step(terms, *at), state, steps, watch=self.watch, every=self.every, again=again)
             return path, path.end
         shake = self.rate.shaken(load.drive)
-        noise = Noise(now(state.key), self.rate.sources(state.fine))
+        now, later = parted(state.key)
+        noise = Noise(now, self.rate.sources(state.fine))
         path = follow(
             lambda *at: step(terms, shake, *at), state.fine, steps, watch=self.watch, every=self.every, again=again, noise=noise
         )
-        return path, Noisy(path.end, later(state.key))
+        return path, Noisy(path.end, later)

@@ -4,7 +4,6 @@ import dataclasses
 from typing import Any, NamedTuple
 
 import diffrax
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import lineax as lx
@@ -42,23 +41,15 @@ def begun(rate: AbstractRate, start: Tree, key: PRNGKeyArray | None) -> Tree:
     return Noisy(fine, jax.random.key_data(jax.random.key(0) if key is None else key))
 
 
-def both_modes(solver: Any) -> Any:
-    """A solver for noise whose stages differentiate in forward mode too."""
-    inner = getattr(solver, "solver", solver)
-    if getattr(inner, "scan_kind", "") is not None:
-        return solver
-    inner = eqx.tree_at(lambda s: s.scan_kind, inner, "lax", is_leaf=lambda x: x is None)
-    return eqx.tree_at(lambda s: s.solver, solver, inner) if hasattr(solver, "solver") else inner
+def parted(key: Array) -> tuple[PRNGKeyArray, Array]:
+    """The key of the noise of this span, and what the state keeps for the next."""
+    now, later = jax.random.split(jax.random.wrap_key_data(key))
+    return now, jax.random.key_data(later)
 
 
-def now(key: Array) -> PRNGKeyArray:
-    """The key of the noise of this span."""
-    return jax.random.split(jax.random.wrap_key_data(key))[0]
-
-
-def later(key: Array) -> Array:
-    """The key that the state keeps for the next."""
-    return jax.random.key_data(jax.random.split(jax.random.wrap_key_data(key))[1])
+def wrapped(solver: Any) -> Any:
+    """The solver that takes the steps, where another one halves them."""
+    return getattr(solver, "solver", solver)
 
 
 def refuse_noise(rate: AbstractRate, what: str) -> None:
@@ -74,7 +65,7 @@ def check_solver(rate: AbstractRate, solver: Any) -> None:
     """Raise where a solver does not solve what the rate asks for."""
     if not isinstance(rate, AbstractNoisyRate):
         return
-    inner = getattr(solver, "solver", solver)
+    inner = wrapped(solver)
     if isinstance(inner, MATRIX) or not isinstance(inner, diffrax.AbstractItoSolver | diffrax.AbstractStratonovichSolver):
         raise TypeError(
             f"Argument `solver` must be one for noise, `diffrax.SPaRK()` (Stratonovich, adaptive), `diffrax.ShARK()` (noise that "
@@ -110,7 +101,7 @@ class _Wiener(diffrax.AbstractBrownianPath):
 def noise_term(rate: Any, load: Span, fine: Tree, key: PRNGKeyArray, solver: Any, finest: float) -> diffrax.ControlTerm:
     """The noise of a rate as diffrax takes it, between the ends of the load."""
     like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(jnp.shape(x), jnp.result_type(x)), rate.sources(fine))
-    inner = getattr(solver, "solver", solver)
+    inner = wrapped(solver)
     needs = getattr(inner, "minimal_levy_area", diffrax.AbstractBrownianIncrement)
     area = next(area for area in AREAS if issubclass(area, needs))
     unit = diffrax.VirtualBrownianTree(0.0, 1.0, finest, like, key, levy_area=area)
