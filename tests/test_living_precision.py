@@ -34,10 +34,10 @@ def from_a_file():
     return biology.ImportedCell(myokit.load_model("example"))
 
 
-MADE = {"AbstractCell": None, "Tissue": None, "ImportedCell": from_a_file}
 CELLS = [x for x in vars(biology).values() if isinstance(x, type) and issubclass(x, biology.AbstractCell)]
-OWN = {x.__name__: MADE.get(x.__name__, x) for x in CELLS}
-MODELS = {name: (make, lambda m: m.rest()) for name, make in OWN.items() if make is not None} | {
+ELSEWHERE = (biology.AbstractCell, biology.ImportedCell, Tissue)
+MODELS = {x.__name__: (x, lambda m: m.rest()) for x in CELLS if x not in ELSEWHERE} | {
+    "ImportedCell": (from_a_file, lambda m: m.rest()),
     "Tissue": (lambda: Tissue(biology.LuoRudy(), AnisotropicDiffusion(jnp.ones((2, 3, 4)))), lambda m: m.rest()),
     "Toggle": (Toggle, lambda m: ToggleState(ONE, ONE)),
     "Repressilator": (Repressilator, lambda m: RepressilatorState(jnp.ones(3), jnp.ones(3))),

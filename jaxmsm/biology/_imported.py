@@ -61,7 +61,7 @@ class ImportedCell(AbstractCell):
         without: variables that are put to zero.
     Attributes:
         parameters: the file's numbers by name, to be replaced and differentiated.
-        scales: factors of variables, see `scaled`.
+        scales: factors of the variables in `scaled`; `cell.scaled(**{"ica.gCa": 0.5})` multiplies parameters and factors.
         gates: what a mutation does to every gate, by name.
         first: the file's first state.
     Valid: units as in the file; this room's are mV and ms, which most files of cells use too.
@@ -109,7 +109,7 @@ class ImportedCell(AbstractCell):
         rates = {name: expression(model.get(name).rhs()) for name in states}
         rules |= {f"dot({name})": rate for name, rate in rates.items()}
         begin = dict(zip((v.qname() for v in model.states()), model.initial_values(as_floats=True), strict=True))
-        self.lines = tuple(_gates(rates, rules, begin, self._numbers(), potential))
+        self.lines = tuple(_gates(rates, rules, begin, self._known(), potential))
         self.equations = Equations(tuple(rules.items()), tuple(rates.items()))
         self.gates = {name: Tuning() for name, _ in self.lines}
         self.first = state_of(tuple(states))(*(jnp.asarray(begin[name], float) for name in states))
@@ -128,15 +128,9 @@ class ImportedCell(AbstractCell):
     def driven(self, load):
         return lambda t, y: self._terms(t, y, injected(load, t))
 
-    def scaled(self, **factors):
-        """The cell with parameters, and variables that have a factor, multiplied: `cell.scaled(**{"ica.gCa": 0.5})`."""
-        numbers = {**self.parameters, **self.scales}
-        for name in factors:
-            if name not in numbers:
-                has = ", ".join(numbers)
-                raise ValueError(f"The cell has no number `{name}`; it has {has}.{hint(name, numbers)}")
-        times = lambda held: {name: x * factors.get(name, 1) for name, x in held.items()}
-        return eqx.tree_at(lambda c: (c.parameters, c.scales), self, (times(self.parameters), times(self.scales)))
+    def numbers(self):
+        """Parameters, and the factors of variables."""
+        return {**self.parameters, **self.scales}
 
     def value(self, name: str, t: Any, y: Any) -> Values:
         """Any variable of the file at a state: a current, a reversal potential."""
@@ -145,9 +139,9 @@ class ImportedCell(AbstractCell):
     def _scope(self, t, y, shift=0.0):
         unknowns = dict(zip((name for name, _ in self.equations.rates), y, strict=True))
         unknowns[self.equations.rates[0][0]] = y[0] - shift
-        return Scope(dict(self.equations.rules), {**self._numbers(), **unknowns, self.clock: t})
+        return Scope(dict(self.equations.rules), {**self._known(), **unknowns, self.clock: t})
 
-    def _numbers(self):
+    def _known(self):
         return {**self.parameters, **{SCALE + name: by for name, by in self.scales.items()}}
 
     def _terms(self, t, y, current):

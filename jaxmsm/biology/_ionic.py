@@ -61,13 +61,17 @@ class AbstractCell(AbstractRate):
         Raises:
             ValueError: it has no number of that name; with those that it has.
         """
-        numbers = [f.name for f in dataclasses.fields(self) if eqx.is_inexact_array(getattr(self, f.name))]
+        numbers = [name for name, x in self.numbers().items() if eqx.is_inexact_array(x)]
         for name in factors:
             if name not in numbers:
                 has = ", ".join(numbers)
                 raise ValueError(f"{type(self).__name__} has no number `{name}`; it has {has}.{hint(name, numbers)}")
-        where = lambda cell: tuple(getattr(cell, name) for name in factors)
+        where = lambda cell: tuple(cell.numbers()[name] for name in factors)
         return eqx.tree_at(where, self, tuple(x * by for x, by in zip(where(self), factors.values(), strict=True)))
+
+    def numbers(self) -> dict[str, Any]:
+        """What the cell holds, by name; `scaled` multiplies the arrays of it."""
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
 
     def driven(self, load):
         return lambda t, y: self.terms(y, injected(load, t))
